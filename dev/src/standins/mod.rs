@@ -1,0 +1,93 @@
+//! Stand-ins for what skills call: one server, each stand-in in a file of its own.
+//! Must never keep more than a bounded record of what it was asked.
+
+mod answers;
+mod broken;
+mod catalogue;
+mod echo;
+mod effects;
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tokio::net::TcpListener;
+
+use crate::counters::Counters;
+use crate::faults::Faults;
+use crate::serve::{ServerHandle, serve};
+
+pub use effects::{Arrival, Effects, Tally};
+
+/// The largest request body, in bytes.
+pub const LIMIT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Where the stand-ins listen; port 0 takes a free one.
+#[derive(Debug, Clone)]
+pub struct StandinsOptions {
+    pub listen: SocketAddr,
+}
+
+/// The running stand-ins. They stop when this is dropped.
+#[derive(Debug)]
+pub struct Standins {
+    server: ServerHandle,
+    faults: Faults,
+    counters: Counters,
+    effects: Effects,
+}
+
+impl Standins {
+    /// # Errors
+    /// The port is taken.
+    pub async fn start(options: StandinsOptions) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("listening on {}", options.listen))?;
+        let (faults, counters, effects) = (Faults::default(), Counters::default(), Effects::default());
+        let router = http_target(&effects).layer(DefaultBodyLimit::max(LIMIT_BYTES));
+        let server = serve(listener, router, faults.clone(), counters.clone())?;
+        Ok(Self {
+            server,
+            faults,
+            counters,
+            effects,
+        })
+    }
+
+    /// What `STANDINS_URL` is to be.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.addr())
+    }
+
+    /// The rules by which the stand-ins misbehave.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// What they were asked, by method and path.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What has arrived at `/effects/{counter}`.
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// Lets open requests end, and returns when all is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}
+
+/// The HTTP target, at the root: data to fetch, effects to count, answers good and bad.
+fn http_target(effects: &Effects) -> Router {
+    Router::new()
+        .merge(echo::routes())
+        .merge(catalogue::routes())
+        .merge(effects.routes())
+        .merge(answers::routes())
+        .merge(broken::routes())
+}

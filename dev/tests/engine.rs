@@ -1,0 +1,12 @@
+//! The run engine against a real PostgreSQL and Redis through the gateways: counts, order, fences, faults.
+
+#[path = "engine/counts.rs"]
+mod counts;
+#[path = "engine/crowds.rs"]
+mod crowds;
+#[path = "engine/endings.rs"]
+mod endings;
+#[path = "engine/lost.rs"]
+mod lost;
+#[path = "engine/world.rs"]
+mod world;

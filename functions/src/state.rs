@@ -1,0 +1,106 @@
+//! What an isolate keeps between invocations: settings, clients, registry, router. Finished values only: a future that
+//! another invocation owns must never be awaited, it is cancelled with its owner.
+
+use std::sync::{Arc, OnceLock};
+
+use aos::{
+    config::{Environment, Misconfigured, Settings},
+    database::Database,
+    platform::{Clock, Fetch, JobQueue, Platform},
+    runs::engine::{Engine, EngineSettings},
+    skills::{Registry, Services},
+};
+use axum::Router;
+use worker::Env;
+
+use crate::{
+    log,
+    platform::{WorkersClock, WorkersFetch},
+    router,
+};
+
+/// An isolate's state.
+pub(crate) struct Isolate {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) configured: Result<Configured, Misconfigured>,
+}
+
+/// With valid settings: what answers requests, and what the consumer and the cron work with.
+pub(crate) struct Configured {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Router,
+}
+
+/// What the endpoints call on.
+pub(crate) struct App {
+    pub(crate) settings: Settings,
+    pub(crate) database: Database,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: Arc<dyn Clock>,
+    fetch: Arc<dyn Fetch>,
+    services: Services,
+}
+
+impl Isolate {
+    /// The isolate's state, made by its first invocation.
+    pub(crate) fn get(env: &Env) -> &'static Self {
+        static ISOLATE: OnceLock<Isolate> = OnceLock::new();
+        ISOLATE.get_or_init(|| {
+            let clock: Arc<dyn Clock> = Arc::new(WorkersClock);
+            let fetch = Arc::new(WorkersFetch(Arc::clone(&clock)));
+            let isolate = Self::new(|name| env.var(name).ok().map(|value| value.to_string()), clock, fetch);
+            log::start(&isolate);
+            isolate
+        })
+    }
+
+    /// A state by these settings.
+    pub(crate) fn new(
+        value_of: impl Fn(&str) -> Option<String>,
+        clock: Arc<dyn Clock>,
+        fetch: Arc<dyn Fetch>,
+    ) -> Self {
+        let settings = Settings::read(value_of, &reqwest::Client::new(), &clock);
+        let configured = settings.map(|settings| {
+            let app = Arc::new(App::new(settings, Arc::clone(&clock), fetch));
+            Configured { router: router::router(&app), app }
+        });
+        Self { clock, configured }
+    }
+
+    /// Whether answers must be fetched over HTTPS only from now on. With broken settings nothing is promised.
+    pub(crate) fn is_production(&self) -> bool {
+        self.configured.as_ref().is_ok_and(|configured| configured.app.settings.environment == Environment::Production)
+    }
+}
+
+impl App {
+    fn new(settings: Settings, clock: Arc<dyn Clock>, fetch: Arc<dyn Fetch>) -> Self {
+        let address_rules = Arc::new(settings.address_rules.clone());
+        Self {
+            database: Database::new(settings.database.clone(), Arc::clone(&clock)),
+            registry: Arc::new(Registry::new(Arc::clone(&address_rules))),
+            services: Services {
+                clock: Arc::clone(&clock),
+                fetch: Arc::clone(&fetch),
+                address_rules,
+                upstash: Some(settings.upstash.clone()),
+            },
+            settings,
+            clock,
+            fetch,
+        }
+    }
+
+    /// The engine, for one invocation; `ring` says whether it rings `jobs` for what it leaves over.
+    pub(crate) fn engine(&self, jobs: Arc<dyn JobQueue>, ring: bool) -> Engine {
+        Engine {
+            database: self.settings.engine_database.clone(),
+            skills: Arc::clone(&self.registry),
+            services: self.services.clone(),
+            platform: Platform { clock: Arc::clone(&self.clock), jobs, fetch: Arc::clone(&self.fetch) },
+            upstash: Some(self.settings.upstash.clone()),
+            settings: EngineSettings { ring },
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The settings: read once per isolate into one typed value, every problem reported together.
+//!
+//! A secret is never printed, not by `Debug` and not in a problem: a problem names its setting and says what is wrong
+//! with it, never what it holds.
+
+mod read;
+
+use std::{fmt, sync::Arc};
+
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+use tracing::level_filters::LevelFilter;
+
+use crate::{
+    integrations::{neon::Neon, upstash::Upstash},
+    platform::Clock,
+    skills::address_guard::AddressRules,
+};
+
+/// One row of `.dev.vars.example`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The name of the Worker's variable or secret.
+    pub name: &'static str,
+    /// Whether every deployment needs it.
+    pub required: bool,
+}
+
+const fn required(name: &'static str) -> Setting {
+    Setting { name, required: true }
+}
+
+const fn optional(name: &'static str) -> Setting {
+    Setting { name, required: false }
+}
+
+/// Every setting that the Worker reads, in the order of `.dev.vars.example`.
+///
+/// Redis is required too, under either of its two sets of names.
+pub const SETTINGS: &[Setting] = &[
+    required("DATABASE_URL"),
+    required("ENGINE_DATABASE_URL"),
+    optional("NEON_HTTP_ENDPOINT"),
+    optional("UPSTASH_REDIS_REST_URL"),
+    optional("UPSTASH_REDIS_REST_TOKEN"),
+    optional("REDIS_URL"),
+    required("AOS_API_KEY"),
+    optional("ENVIRONMENT"),
+    optional("HTTP_ALLOWED_LOOPBACK_PORTS"),
+    optional("AOS_RING"),
+    optional("AOS_LOG"),
+];
+
+/// Where the Worker runs; decides which conveniences are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// The default: what is not known to be a development machine is production.
+    Production,
+    /// One machine, with stand-ins on loopback addresses.
+    Development,
+}
+
+/// The settings, valid. Where a setting is a service's address, it has become that service's client.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `ENVIRONMENT`.
+    pub environment: Environment,
+    /// `AOS_API_KEY`: who shows it is the operator.
+    pub operator_key: OperatorKey,
+    /// `DATABASE_URL`, reached at `NEON_HTTP_ENDPOINT` if that is set: the API's role, bound to one tenant per
+    /// transaction.
+    pub database: Neon,
+    /// `ENGINE_DATABASE_URL`, reached likewise: the role of the consumer and the cron, across tenants.
+    pub engine_database: Neon,
+    /// `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN`, or what `REDIS_URL` says about them.
+    pub upstash: Upstash,
+    /// Which addresses callers' URLs may name, by `HTTP_ALLOWED_LOOPBACK_PORTS` and the hosts of the services above.
+    pub address_rules: AddressRules,
+    /// `AOS_RING`: whether the queue is rung for what becomes due. Without it only the minute cron rings; for tests.
+    pub ring: bool,
+    /// `AOS_LOG`: the least important events that are logged.
+    pub log: LevelFilter,
+}
+
+impl Settings {
+    /// Reads every setting through `value_of`, where an empty value is the same as none. The services' clients send
+    /// through `http` and take their time from `clock`.
+    ///
+    /// # Errors
+    /// [`Misconfigured`] with everything that is wrong, not only the first.
+    pub fn read(
+        value_of: impl Fn(&str) -> Option<String>,
+        http: &reqwest::Client,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Misconfigured> {
+        read::settings(&value_of, http, clock)
+    }
+}
+
+/// The key that opens everything. Never prints.
+#[derive(Debug, Clone)]
+pub struct OperatorKey(SecretString);
+
+impl OperatorKey {
+    /// Whether `shown` is the key, in a time that does not depend on where they differ.
+    pub fn is(&self, shown: &[u8]) -> bool {
+        self.0.expose_secret().as_bytes().ct_eq(shown).into()
+    }
+}
+
+/// One setting that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {reason}")]
+pub struct SettingProblem {
+    /// The setting.
+    pub name: &'static str,
+    /// Reads on from the name: "is missing". Never holds the value.
+    pub reason: &'static str,
+}
+
+/// The settings cannot be used: with any of them wrong the Worker serves nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct Misconfigured {
+    /// Everything that is wrong; never empty.
+    pub problems: Vec<SettingProblem>,
+    /// The operator's key, where that one is good: who shows it may see the problems.
+    pub operator_key: Option<OperatorKey>,
+}
+
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::future::{FutureExt, LocalBoxFuture};
+
+use super::*;
+
+const KEY: &str = "k3y-of-the-operator-0123456789-abcdef";
+
+struct NoClock;
+
+impl Clock for NoClock {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+
+    fn sleep(&self, _: Duration) -> LocalBoxFuture<'static, ()> {
+        futures::future::pending().boxed_local()
+    }
+}
+
+/// Production as it should be, with these settings changed; an empty value takes a setting away.
+fn values(changes: &[(&'static str, &str)]) -> BTreeMap<&'static str, String> {
+    let mut values = BTreeMap::from([
+        ("AOS_API_KEY", KEY.to_owned()),
+        (
+            "DATABASE_URL",
+            "postgres://aos_api:pw-api@ep-a.eu.neon.example/aos".to_owned(),
+        ),
+        (
+            "ENGINE_DATABASE_URL",
+            "postgres://aos_engine:pw-engine@ep-a.eu.neon.example/aos".to_owned(),
+        ),
+        ("UPSTASH_REDIS_REST_URL", "https://redis.example".to_owned()),
+        ("UPSTASH_REDIS_REST_TOKEN", "token-of-redis".to_owned()),
+    ]);
+    values.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    values
+}
+
+fn read(changes: &[(&'static str, &str)]) -> Result<Settings, Misconfigured> {
+    let values = values(changes);
+    let clock: Arc<dyn Clock> = Arc::new(NoClock);
+    Settings::read(|name| values.get(name).cloned(), &reqwest::Client::new(), &clock)
+}
+
+fn problems(changes: &[(&'static str, &str)]) -> Vec<String> {
+    read(changes)
+        .unwrap_err()
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn the_least_settings_make_a_closed_production() {
+    let settings = read(&[]).unwrap();
+    assert_eq!(settings.environment, Environment::Production);
+    assert!(settings.address_rules.production);
+    assert!(settings.address_rules.allowed_loopback_ports.is_empty());
+    assert!(settings.ring);
+    assert_eq!(settings.log, LevelFilter::INFO);
+}
+
+#[test]
+fn all_problems_are_reported_together() {
+    let named = read(&[
+        ("AOS_API_KEY", "short"),
+        ("DATABASE_URL", ""),
+        ("ENGINE_DATABASE_URL", "mysql://u:p@h/d"),
+        ("UPSTASH_REDIS_REST_TOKEN", ""),
+        ("AOS_RING", "yes"),
+        ("AOS_LOG", "loud"),
+        ("HTTP_ALLOWED_LOOPBACK_PORTS", "8080"),
+    ])
+    .unwrap_err();
+    let names: Vec<_> = named.problems.iter().map(|problem| problem.name).collect();
+    let expected = [
+        "AOS_API_KEY",
+        "DATABASE_URL",
+        "ENGINE_DATABASE_URL",
+        "UPSTASH_REDIS_REST_TOKEN",
+        "HTTP_ALLOWED_LOOPBACK_PORTS",
+        "AOS_RING",
+        "AOS_LOG",
+    ];
+    assert_eq!(names, expected);
+    assert!(named.operator_key.is_none());
+}
+
+#[test]
+fn the_operator_can_still_prove_itself_when_another_setting_is_wrong() {
+    let misconfigured = read(&[("DATABASE_URL", "")]).unwrap_err();
+    let key = misconfigured.operator_key.unwrap();
+    assert!(key.is(KEY.as_bytes()));
+    assert!(!key.is(b"another"));
+}
+
+#[test]
+fn nothing_that_was_set_is_printed_by_a_problem_or_by_the_settings() {
+    let printed = format!("{:?}", read(&[]).unwrap());
+    for secret in [KEY, "pw-api", "pw-engine", "token-of-redis"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+    let wrong = read(&[
+        ("DATABASE_URL", "s3cret"),
+        ("UPSTASH_REDIS_REST_URL", "s3cret"),
+        ("AOS_LOG", "s3cret"),
+    ]);
+    let wrong = wrong.unwrap_err();
+    assert!(!format!("{wrong} {wrong:?}").contains("s3cret"));
+}
+
+#[test]
+fn production_refuses_weak_keys_and_development_does_not() {
+    for weak in [
+        "0123456789abcdef",
+        "changeme-changeme-changeme-changeme",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        assert_eq!(problems(&[("AOS_API_KEY", weak)]).len(), 1, "{weak}");
+        assert!(
+            read(&[("AOS_API_KEY", weak), ("ENVIRONMENT", "development")]).is_ok(),
+            "{weak}"
+        );
+    }
+    assert_eq!(
+        problems(&[("AOS_API_KEY", ""), ("ENVIRONMENT", "development")]),
+        ["AOS_API_KEY is missing"]
+    );
+}
+
+#[test]
+fn loopback_ports_are_for_development_only() {
+    let settings = read(&[
+        ("ENVIRONMENT", "development"),
+        ("HTTP_ALLOWED_LOOPBACK_PORTS", "8080, 8081"),
+    ])
+    .unwrap();
+    assert_eq!(
+        settings.address_rules.allowed_loopback_ports,
+        BTreeSet::from([8080, 8081])
+    );
+    assert!(!settings.address_rules.production);
+    assert_eq!(
+        problems(&[("HTTP_ALLOWED_LOOPBACK_PORTS", "8080")]),
+        ["HTTP_ALLOWED_LOOPBACK_PORTS is allowed in development only"]
+    );
+    for bad in ["0", "65536", "8080,", "*"] {
+        let changes = [("ENVIRONMENT", "development"), ("HTTP_ALLOWED_LOOPBACK_PORTS", bad)];
+        assert_eq!(problems(&changes).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn a_misspelt_environment_counts_as_production() {
+    let problems = problems(&[("ENVIRONMENT", "dev"), ("HTTP_ALLOWED_LOOPBACK_PORTS", "8080")]);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}
+
+#[test]
+fn keys_leave_production_over_https_only() {
+    for name in ["NEON_HTTP_ENDPOINT", "UPSTASH_REDIS_REST_URL"] {
+        assert_eq!(problems(&[(name, "http://127.0.0.1:9000")]).len(), 1, "{name}");
+        assert!(
+            read(&[(name, "http://127.0.0.1:9000"), ("ENVIRONMENT", "development")]).is_ok(),
+            "{name}"
+        );
+        assert_eq!(problems(&[(name, "https://user:pw@h.example")]).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn redis_needs_an_address_with_its_token_or_a_redis_url() {
+    let none = [("UPSTASH_REDIS_REST_URL", ""), ("UPSTASH_REDIS_REST_TOKEN", "")];
+    assert_eq!(
+        problems(&none),
+        ["UPSTASH_REDIS_REST_URL is missing, and so is REDIS_URL"]
+    );
+    assert_eq!(
+        problems(&[
+            ("UPSTASH_REDIS_REST_URL", ""),
+            ("REDIS_URL", "rediss://default:t@redis.example:6379")
+        ]),
+        ["UPSTASH_REDIS_REST_URL is missing beside UPSTASH_REDIS_REST_TOKEN"]
+    );
+    let by_redis_url = [none[0], none[1], ("REDIS_URL", "rediss://default:t@redis.example:6379")];
+    assert!(read(&by_redis_url).is_ok());
+    let unusable = [none[0], none[1], ("REDIS_URL", "rediss://redis.example:6379")];
+    assert!(problems(&unusable)[0].starts_with("REDIS_URL "));
+}
+
+#[test]
+fn white_space_around_a_value_is_reported_and_not_guessed_away() {
+    assert_eq!(
+        problems(&[("UPSTASH_REDIS_REST_TOKEN", "token\n")]),
+        ["UPSTASH_REDIS_REST_TOKEN has white space around it"]
+    );
+    assert_eq!(
+        problems(&[("DATABASE_URL", " postgres://u:p@h.x/d")]),
+        ["DATABASE_URL has white space around it"]
+    );
+}
+
+#[test]
+fn the_hosts_of_our_own_services_are_closed_to_callers() {
+    let rules = read(&[("NEON_HTTP_ENDPOINT", "https://sql.proxy.example/sql")])
+        .unwrap()
+        .address_rules;
+    for host in ["ep-a.eu.neon.example", "sql.proxy.example", "redis.example"] {
+        assert!(
+            rules.own_hosts.iter().any(|own| own == host),
+            "{host} of {:?}",
+            rules.own_hosts
+        );
+    }
+}
+
+#[test]
+fn the_list_of_settings_is_what_is_read() {
+    let asked = RefCell::new(BTreeSet::new());
+    let clock: Arc<dyn Clock> = Arc::new(NoClock);
+    let nothing = Settings::read(
+        |name| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        },
+        &reqwest::Client::new(),
+        &clock,
+    );
+    let missing: BTreeSet<_> = nothing
+        .unwrap_err()
+        .problems
+        .iter()
+        .map(|problem| problem.name)
+        .collect();
+    let listed: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+    assert_eq!(asked.into_inner(), listed);
+    for setting in SETTINGS.iter().filter(|setting| setting.required) {
+        assert!(missing.contains(setting.name), "{} is not required", setting.name);
+    }
+}
+
+/// `NAME=value` or `# NAME=value`.
+fn rows(file: &str) -> Vec<(&str, &str)> {
+    let rows = file
+        .lines()
+        .filter_map(|line| line.strip_prefix("# ").unwrap_or(line).split_once('='));
+    rows.filter(|(name, _)| name.starts_with(|first: char| first.is_ascii_uppercase()))
+        .filter(|(name, _)| name.chars().all(|char| char.is_ascii_uppercase() || char == '_'))
+        .map(|(name, value)| (name, value.trim_matches('"')))
+        .collect()
+}
+
+fn example() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.dev.vars.example")).unwrap()
+}
+
+#[test]
+fn the_example_file_has_a_row_for_every_setting_and_for_nothing_else() {
+    let example = example();
+    let names: Vec<&str> = rows(&example).into_iter().map(|(name, _)| name).collect();
+    let listed: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+    assert_eq!(names, listed);
+}
+
+#[test]
+fn the_key_of_the_example_file_opens_nothing() {
+    let example = example();
+    let (_, key) = rows(&example)
+        .into_iter()
+        .find(|(name, _)| *name == "AOS_API_KEY")
+        .unwrap();
+    assert_eq!(problems(&[("AOS_API_KEY", key)]), ["AOS_API_KEY is a default"]);
+}

@@ -1,0 +1,22 @@
+//! The portable core of AOS: everything that does not know it runs on Cloudflare.
+//!
+//! What it needs from the platform comes through the small traits of [`platform`]; what it needs from the outside
+//! world through one file per service in [`integrations`]. It never panics, never reads the system clock, and holds
+//! no state between calls.
+
+pub mod agents;
+pub mod auth;
+pub mod body;
+pub mod config;
+pub mod database;
+pub mod idempotency;
+pub mod ids;
+pub mod integrations;
+pub mod labels;
+mod outbox;
+pub mod paging;
+pub mod platform;
+pub mod problem;
+pub mod readiness;
+pub mod runs;
+pub mod skills;

@@ -1,0 +1,452 @@
+//! The consumer's loop: take a turn, execute what it claimed, take the next turn with what has finished, until nothing
+//! is left or the invocation's budget is spent.
+//!
+//! One turn at a time, executions beside it. What is left over is rung for before the end.
+
+use std::{collections::HashSet, time::Duration};
+
+use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    Engine, Error,
+    budget::InvocationBudget,
+    execute::Prepared,
+    settlement::Settlement,
+    turn::{Claimed, News, Room, ToRing, TurnAnswer},
+};
+use crate::{
+    ids::{ClaimId, RunId, StepId},
+    platform::Job,
+};
+
+/// Steps that finish within this time of each other are settled together.
+const COALESCE: Duration = Duration::from_millis(25);
+/// How long a claimed step waits for a lane to its host before somebody else may have it.
+const PARK: Duration = Duration::from_secs(3);
+/// When a step that was released is due again.
+const RELEASED_AGAIN: Duration = Duration::from_secs(2);
+/// What must be left of a lease beyond the step's timeout for an execution to begin: time to settle it.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// Outside steps that one invocation carries; a doorbell is rung for each so many that are left over.
+const STEPS_PER_DOORBELL: usize = 6;
+/// Turns in a row that come to nothing before the invocation leaves the rest to others.
+const FRUITLESS_TURNS: u32 = 3;
+/// The wait before a failed turn is repeated. The client has tried several times by then.
+const TURN_AGAIN: Duration = Duration::from_secs(2);
+
+/// What an invocation did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Turns taken.
+    pub turns: u32,
+    /// Executions that began.
+    pub executed: u32,
+    /// Doorbells rung for what is left over.
+    pub rung: u32,
+    /// Runs that ended; each left an event in the outbox.
+    pub runs_ended: u32,
+}
+
+/// What the loop wakes up for.
+enum Event {
+    Turned { turn: ClaimId, settlements: Vec<Settlement>, answer: Result<TurnAnswer, Error> },
+    TurnAgain,
+    Executed { settlement: Settlement, host: Option<String> },
+    Coalesced { wave: u32 },
+    ParkedTooLong,
+    Said,
+}
+
+/// A claimed step that waits for a lane to its host.
+struct Parked {
+    step: Held,
+    host: String,
+    since: Timestamp,
+}
+
+/// A claimed step, ready to start.
+struct Held {
+    step: Claimed,
+    params: Value,
+    /// Until when it may start, so that it ends and is settled within its lease.
+    start_by: Timestamp,
+}
+
+pub(super) struct Drain<'a> {
+    engine: &'a Engine,
+    budget: InvocationBudget,
+    events: FuturesUnordered<LocalBoxFuture<'a, Event>>,
+    finished: Vec<Settlement>,
+    parked: Vec<Parked>,
+    /// Claims known to this invocation: the answer to a lost turn may name them a second time.
+    known: HashSet<(StepId, i32)>,
+    /// Turns whose answers were lost.
+    unseen: Vec<ClaimId>,
+    left_over: Vec<StepId>,
+    running: usize,
+    /// Rings and publications under way.
+    saying: usize,
+    turning: bool,
+    /// Counts turns, so that a timer set before one does not cut short the wait after it.
+    wave: u32,
+    coalescing: bool,
+    ripe: bool,
+    fruitless: u32,
+    /// Doorbells that this invocation has answered and others could.
+    doorbells: usize,
+    report: DrainReport,
+}
+
+impl<'a> Drain<'a> {
+    pub(super) fn new(engine: &'a Engine, rung: usize, budget: InvocationBudget) -> Self {
+        Self {
+            engine,
+            budget,
+            events: FuturesUnordered::new(),
+            finished: Vec::new(),
+            parked: Vec::new(),
+            known: HashSet::new(),
+            unseen: Vec::new(),
+            left_over: Vec::new(),
+            running: 0,
+            saying: 0,
+            turning: false,
+            wave: 0,
+            coalescing: false,
+            ripe: false,
+            fruitless: 0,
+            doorbells: rung.saturating_sub(1),
+            report: DrainReport::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<DrainReport, Error> {
+        self.start_turn();
+        while self.is_busy() {
+            let Some(event) = self.events.next().await else { break };
+            match event {
+                Event::Turned { turn, settlements, answer } => self.turned(turn, settlements, answer)?,
+                Event::TurnAgain => self.start_turn(),
+                Event::Executed { settlement, host } => self.executed(settlement, host),
+                Event::Coalesced { wave } => self.ripe = self.ripe || wave == self.wave,
+                Event::ParkedTooLong => self.release_parked(),
+                Event::Said => self.saying = self.saying.saturating_sub(1),
+            }
+            self.settle_when_ripe();
+        }
+        self.ring_left_over().await;
+        Ok(self.report)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.turning
+            || self.running > 0
+            || self.saying > 0
+            || !self.finished.is_empty()
+            || !self.parked.is_empty()
+    }
+
+    fn settle_when_ripe(&mut self) {
+        if self.turning || self.finished.is_empty() {
+            return;
+        }
+        if self.ripe || self.running == 0 {
+            self.start_turn();
+        } else if !self.coalescing {
+            self.coalescing = true;
+            let wave = self.wave;
+            self.after(COALESCE, Event::Coalesced { wave });
+        }
+    }
+
+    fn start_turn(&mut self) {
+        self.turning = true;
+        self.ripe = false;
+        self.coalescing = false;
+        self.wave = self.wave.wrapping_add(1);
+        self.report.turns = self.report.turns.saturating_add(1);
+        self.budget.spend(1);
+        let room = self.room();
+        let settlements = std::mem::take(&mut self.finished);
+        let (engine, unseen) = (self.engine, self.unseen.clone());
+        self.events.push(
+            async move {
+                let (turn, answer) = engine.settle_and_claim(unseen, &settlements, room).await;
+                Event::Turned { turn, settlements, answer }
+            }
+            .boxed_local(),
+        );
+    }
+
+    fn room(&self) -> Room {
+        let longest_timeout_ms = self.budget.longest_timeout_ms(self.now());
+        if longest_timeout_ms == 0 {
+            return Room::default();
+        }
+        Room { lanes: self.budget.free_lanes(), places: self.budget.free_places(), longest_timeout_ms }
+    }
+
+    fn turned(
+        &mut self,
+        turn: ClaimId,
+        settlements: Vec<Settlement>,
+        answer: Result<TurnAnswer, Error>,
+    ) -> Result<(), Error> {
+        self.turning = false;
+        match answer {
+            Ok(answer) => {
+                self.unseen.clear();
+                self.take_up(answer);
+                Ok(())
+            }
+            Err(error) => {
+                self.unseen.push(turn);
+                self.finished.extend(settlements);
+                self.fruitless = self.fruitless.saturating_add(1);
+                // What has been executed is worth waiting for the database as long as there is time. A first claim
+                // that fails is not: the queue brings its doorbell again.
+                let has_work = self.running > 0 || !self.finished.is_empty() || !self.parked.is_empty();
+                let has_time = self.budget.longest_timeout_ms(self.now()) > 0;
+                if !has_time || (!has_work && self.fruitless >= FRUITLESS_TURNS) {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "a turn failed and will be repeated");
+                self.turning = true;
+                self.after(TURN_AGAIN, Event::TurnAgain);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts what was claimed and tells others what they should know.
+    fn take_up(&mut self, answer: TurnAnswer) {
+        let TurnAnswer { claimed, inputs, to_ring, more_due, news } = answer;
+        let claimed: Vec<_> =
+            claimed.into_iter().filter(|step| self.known.insert((step.step_id, step.claim_no))).collect();
+        self.tell_news(news);
+        self.ring_for_unclaimed(&to_ring, if claimed.is_empty() { &[] } else { &more_due });
+
+        let now = self.now();
+        let fruitful = !claimed.is_empty();
+        for mut step in claimed {
+            let input = inputs.get(&step.run_id).unwrap_or(&Value::Null);
+            match self.engine.prepare(&mut step, input) {
+                Prepared::Settled(outcome) => self.finished.push(Settlement::of(&step, *outcome)),
+                Prepared::Ready { params, host } => {
+                    let start_by = start_by(&step, now);
+                    self.start_or_park(Held { step, params, start_by }, host);
+                }
+            }
+        }
+
+        // Others were faster with what this turn had chosen, and there is more.
+        let room = self.room();
+        let idle = self.running == 0 && self.finished.is_empty();
+        if fruitful || more_due.is_empty() {
+            self.fruitless = 0;
+        } else if idle && (room.lanes > 0 || room.places > 0) && self.fruitless < FRUITLESS_TURNS {
+            self.fruitless = self.fruitless.saturating_add(1);
+            self.start_turn();
+        }
+        self.left_over = more_due;
+    }
+
+    fn start_or_park(&mut self, held: Held, host: Option<String>) {
+        match host {
+            None => {
+                self.budget.take_place();
+                self.start(held, None);
+            }
+            Some(host) if self.budget.take_lane(&host) => self.start(held, Some(host)),
+            Some(host) => {
+                let since = self.now();
+                self.parked.push(Parked { step: held, host, since });
+                self.budget.set_parked(self.parked.len());
+                self.after(PARK, Event::ParkedTooLong);
+            }
+        }
+    }
+
+    fn start(&mut self, Held { step, params, start_by }: Held, host: Option<String>) {
+        let engine = self.engine;
+        let in_time = self.now() <= start_by;
+        self.running = self.running.saturating_add(1);
+        self.report.executed = self.report.executed.saturating_add(u32::from(in_time));
+        let execution = async move {
+            // An execution that outlives its lease could run beside another one of the same step.
+            let settlement = if in_time {
+                Settlement::of(&step, engine.execute(&step, &params).await)
+            } else {
+                Settlement::release(&step, Duration::ZERO)
+            };
+            Event::Executed { settlement, host }
+        };
+        self.events.push(execution.boxed_local());
+    }
+
+    fn executed(&mut self, settlement: Settlement, host: Option<String>) {
+        self.finished.push(settlement);
+        self.running = self.running.saturating_sub(1);
+        let Some(host) = host else {
+            self.budget.give_place();
+            return;
+        };
+        self.budget.give_lane(&host);
+        if let Some(next) = self.parked.iter().position(|parked| parked.host == host) {
+            let Parked { step, host, .. } = self.parked.remove(next);
+            self.budget.set_parked(self.parked.len());
+            self.start_or_park(step, Some(host));
+        }
+    }
+
+    /// Gives up what has waited for a lane for too long: its host is slow, and others need the lanes.
+    fn release_parked(&mut self) {
+        let now = self.now();
+        let (late, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.parked).into_iter().partition(|parked| elapsed(parked.since, now) >= PARK);
+        self.parked = waiting;
+        self.budget.set_parked(self.parked.len());
+        self.finished.extend(late.iter().map(|parked| Settlement::release(&parked.step.step, RELEASED_AGAIN)));
+    }
+
+    /// Tells whoever watches a run that its history has grown. Lost news are found by reading.
+    fn tell_news(&mut self, news: Vec<News>) {
+        let ended = news.iter().filter(|news| news.has_ended()).count();
+        self.report.runs_ended = self.report.runs_ended.saturating_add(u32::try_from(ended).unwrap_or(u32::MAX));
+        if !news.is_empty() {
+            let engine = self.engine;
+            self.say(async move { engine.publish(&news).await }.boxed_local());
+        }
+    }
+
+    /// Rings for what became due and was not claimed, and passes on doorbells that came here with others.
+    fn ring_for_unclaimed(&mut self, to_ring: &[ToRing], more_due: &[StepId]) {
+        let (now, later): (Vec<&ToRing>, Vec<&ToRing>) = to_ring.iter().partition(|step| step.delay_ms == 0);
+        let spare = std::mem::take(&mut self.doorbells);
+        let jobs = later
+            .into_iter()
+            .map(|step| Job { step_id: step.step_id, delay_s: whole_seconds(step.delay_ms) })
+            .chain(doorbells(now.iter().map(|step| step.step_id)))
+            .chain(doorbells(more_due.iter().copied()).take(spare))
+            .collect();
+        self.ring(jobs);
+    }
+
+    fn ring(&mut self, jobs: Vec<Job>) {
+        if !jobs.is_empty() {
+            self.report.rung = self.report.rung.saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            self.say(self.engine.ring(jobs));
+        }
+    }
+
+    fn say(&mut self, saying: LocalBoxFuture<'a, ()>) {
+        self.budget.spend(1);
+        self.saying = self.saying.saturating_add(1);
+        self.events.push(saying.map(|()| Event::Said).boxed_local());
+    }
+
+    /// The budget is spent and something is due: somebody else should come.
+    async fn ring_left_over(&mut self) {
+        let jobs: Vec<_> = doorbells(std::mem::take(&mut self.left_over)).collect();
+        if !jobs.is_empty() {
+            self.report.rung = self.report.rung.saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            self.engine.ring(jobs).await;
+        }
+    }
+
+    fn after(&mut self, wait: Duration, event: Event) {
+        self.events.push(self.engine.platform.clock.sleep(wait).map(|()| event).boxed_local());
+    }
+
+    fn now(&self) -> Timestamp {
+        self.engine.platform.clock.now()
+    }
+}
+
+impl Engine {
+    /// One turn, or, after the database refused what it should settle, as many as it takes to find the culprit.
+    /// Returns the id of the last one: its answer stands for all.
+    async fn settle_and_claim(
+        &self,
+        mut unseen: Vec<ClaimId>,
+        settlements: &[Settlement],
+        room: Room,
+    ) -> (ClaimId, Result<TurnAnswer, Error>) {
+        let turn = ClaimId::new(&*self.platform.clock);
+        match self.turn(turn, &unseen, settlements, room).await {
+            Err(error) if error.is_data_error() && !settlements.is_empty() => {
+                tracing::warn!(%error, "the database refused what a turn should settle");
+                let turn = ClaimId::new(&*self.platform.clock);
+                match self.settle_apart(settlements, &mut unseen).await {
+                    Ok(()) => (turn, self.turn(turn, &unseen, &[], room).await),
+                    Err(error) => (turn, Err(error)),
+                }
+            }
+            answer => (turn, answer),
+        }
+    }
+
+    /// Settles run by run, then step by step; what is refused alone fails, its neighbours do not. Claims nothing.
+    async fn settle_apart(&self, settlements: &[Settlement], unseen: &mut Vec<ClaimId>) -> Result<(), Error> {
+        for group in by_run(settlements) {
+            if self.was_refused(&group, unseen).await?.is_none() {
+                continue;
+            }
+            for settlement in group {
+                if let Some(why) = self.was_refused(std::slice::from_ref(&settlement), unseen).await? {
+                    self.turn(self.note_turn(unseen), &[], &[settlement.refused(&why)], Room::default()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles a group; why the database refused its data, if it did.
+    async fn was_refused(&self, group: &[Settlement], unseen: &mut Vec<ClaimId>) -> Result<Option<String>, Error> {
+        match self.turn(self.note_turn(unseen), &[], group, Room::default()).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.is_data_error() => Ok(Some(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new turn whose answer nobody reads: a later one answers for it.
+    fn note_turn(&self, unseen: &mut Vec<ClaimId>) -> ClaimId {
+        let turn = ClaimId::new(&*self.platform.clock);
+        unseen.push(turn);
+        turn
+    }
+}
+
+fn by_run(settlements: &[Settlement]) -> Vec<Vec<Settlement>> {
+    let mut groups: Vec<(RunId, Vec<Settlement>)> = Vec::new();
+    for settlement in settlements.iter().cloned() {
+        match groups.iter_mut().find(|(run, _)| *run == settlement.run_id) {
+            Some((_, group)) => group.push(settlement),
+            None => groups.push((settlement.run_id, vec![settlement])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// One doorbell for as many steps as an invocation carries.
+fn doorbells(steps: impl IntoIterator<Item = StepId>) -> impl Iterator<Item = Job> {
+    steps.into_iter().step_by(STEPS_PER_DOORBELL).map(|step_id| Job { step_id, delay_s: 0 })
+}
+
+/// The queue holds messages back by whole seconds; one that comes too early claims nothing.
+fn whole_seconds(ms: u64) -> u32 {
+    u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+fn start_by(step: &Claimed, answered: Timestamp) -> Timestamp {
+    let lease = Duration::from_millis(u64::try_from(step.lease_ms).unwrap_or(0));
+    let needed = Duration::from_millis(step.timeout_ms.into()).saturating_add(LEASE_MARGIN);
+    lease.checked_sub(needed).and_then(|slack| answered.checked_add(slack).ok()).unwrap_or(Timestamp::MIN)
+}
+
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(since.duration_until(now)).unwrap_or_default()
+}

@@ -1,0 +1,197 @@
+//! What an execution came to, as the database will keep it: the decision between retry and failure is made here.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::turn::Claimed;
+use crate::{
+    ids::{RunId, StepId},
+    runs::{
+        plan::{RetryPolicy, compact_len},
+        retry::{self, Seed},
+    },
+    skills::{Category, EffectClass, Outcome, OutcomeError, OutcomeStatus, outcome::Effect},
+};
+
+/// The largest output that is kept with the step, in bytes of compact JSON.
+const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
+
+/// Where a step goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Succeeded,
+    Failed,
+    Skipped,
+    /// Back to the queue after an attempt.
+    Retry,
+    /// Back to the queue, nothing having begun.
+    Release,
+}
+
+/// One row of a turn's settlements.
+#[derive(Debug, Clone)]
+pub(super) struct Settlement {
+    pub(super) step_id: StepId,
+    pub(super) run_id: RunId,
+    pub(super) claim_no: i32,
+    pub(super) has_effect: bool,
+    pub(super) effects: Vec<Effect>,
+    verdict: Verdict,
+    began: bool,
+    output: Option<Value>,
+    output_bytes: usize,
+    error: Option<OutcomeError>,
+    outcome: Option<Value>,
+    cost_microusd: Option<i64>,
+    duration_ms: Option<u64>,
+    again_in: Duration,
+}
+
+impl Settlement {
+    /// A step whose execution began and came to `outcome`.
+    pub(super) fn of(step: &Claimed, mut outcome: Outcome) -> Self {
+        let mut output = outcome.output.take().map(without_nul);
+        let size = output.as_ref().map_or(Some(0), |output| compact_len(output, MAX_OUTPUT_BYTES));
+        if size.is_none() {
+            output = None;
+            outcome.status = OutcomeStatus::Failed;
+            outcome.error = Some(OutcomeError::new(
+                Category::Content,
+                "output_too_large",
+                format!("the output is over {MAX_OUTPUT_BYTES} bytes, more than a step can keep"),
+            ));
+        }
+        let error = outcome.error.take().map(|error| OutcomeError {
+            message: error.message.replace('\0', "\u{fffd}"),
+            ..error
+        });
+        let (verdict, again_in) = verdict(step, outcome.status, error.as_ref());
+        Self {
+            step_id: step.step_id,
+            run_id: step.run_id,
+            claim_no: step.claim_no,
+            has_effect: has_effect(step),
+            verdict,
+            // A skipped step was looked at, not executed.
+            began: outcome.status != OutcomeStatus::Skipped,
+            output,
+            output_bytes: size.unwrap_or(0),
+            error,
+            outcome: Some(without_nul(json!({
+                "effects": outcome.effects,
+                "usage": outcome.usage,
+                "skill_version": outcome.skill_version,
+                "provider_request_id": outcome.provider_request_id,
+            }))),
+            effects: outcome.effects,
+            cost_microusd: outcome.cost_microusd,
+            duration_ms: Some(outcome.duration_ms),
+            again_in,
+        }
+    }
+
+    /// A step that was claimed and could not be started: somebody may have it after `again_in`.
+    pub(super) fn release(step: &Claimed, again_in: Duration) -> Self {
+        Self {
+            step_id: step.step_id,
+            run_id: step.run_id,
+            claim_no: step.claim_no,
+            has_effect: has_effect(step),
+            effects: Vec::new(),
+            verdict: Verdict::Release,
+            began: false,
+            output: None,
+            output_bytes: 0,
+            error: None,
+            outcome: None,
+            cost_microusd: None,
+            duration_ms: None,
+            again_in,
+        }
+    }
+
+    /// The same execution, after the database refused what it brought: the step fails, its neighbours do not.
+    pub(super) fn refused(&self, why: &str) -> Self {
+        Self {
+            verdict: Verdict::Failed,
+            output: None,
+            output_bytes: 0,
+            outcome: None,
+            effects: Vec::new(),
+            error: Some(OutcomeError::new(
+                Category::Content,
+                "output_refused",
+                format!("the database refused the output: {}", why.replace('\0', "\u{fffd}")),
+            )),
+            ..self.clone()
+        }
+    }
+
+    /// What the ledger should say; `None`: nothing happened, take it back.
+    pub(super) fn ledger_state(&self) -> Option<&'static str> {
+        match (&self.verdict, &self.error) {
+            (Verdict::Release | Verdict::Skipped, _) => None,
+            (_, Some(error)) if error.category == Category::UnknownEffect => Some("unknown"),
+            _ => Some("finalised"),
+        }
+    }
+
+    /// The row that `sql/settle.sql` reads.
+    pub(super) fn row(&self) -> Value {
+        json!({
+            "step_id": self.step_id.uuid(),
+            "claim_no": self.claim_no,
+            "verdict": match self.verdict {
+                Verdict::Succeeded => "succeeded",
+                Verdict::Failed => "failed",
+                Verdict::Skipped => "skipped",
+                Verdict::Retry => "retry",
+                Verdict::Release => "release",
+            },
+            "began": self.began,
+            "output": self.output,
+            "output_bytes": self.output_bytes,
+            "error": self.error,
+            "outcome": self.outcome,
+            "cost_microusd": self.cost_microusd,
+            "duration_ms": self.duration_ms.map(|ms| ms.min(u64::from(i32::MAX.unsigned_abs()))),
+            "again_in_ms": u64::try_from(self.again_in.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+fn has_effect(step: &Claimed) -> bool {
+    matches!(step.effect_class, EffectClass::Repeatable | EffectClass::Once)
+}
+
+/// Only what is marked retryable is tried again, never what may have happened already, and only as often as the plan
+/// says.
+fn verdict(step: &Claimed, status: OutcomeStatus, error: Option<&OutcomeError>) -> (Verdict, Duration) {
+    let attempt = step.attempt.saturating_add(1);
+    match (status, error) {
+        (OutcomeStatus::Succeeded, _) => (Verdict::Succeeded, Duration::ZERO),
+        (OutcomeStatus::Skipped, _) => (Verdict::Skipped, Duration::ZERO),
+        (OutcomeStatus::Failed, Some(error))
+            if error.retryable && error.category != Category::UnknownEffect && attempt < step.max_attempts =>
+        {
+            let policy = RetryPolicy { attempts: step.max_attempts, backoff_ms: step.backoff_ms };
+            let seed = Seed { run: step.run_id, step: step.step_id, attempt };
+            (Verdict::Retry, retry::delay(policy, seed, error.retry_after_ms))
+        }
+        (OutcomeStatus::Failed, _) => (Verdict::Failed, Duration::ZERO),
+    }
+}
+
+/// PostgreSQL's text holds no NUL; in an output it becomes the replacement character.
+fn without_nul(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "\u{fffd}")),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nul).collect()),
+        Value::Object(fields) => {
+            let clean = |(name, value): (String, Value)| (name.replace('\0', "\u{fffd}"), without_nul(value));
+            Value::Object(fields.into_iter().map(clean).collect())
+        }
+        other => other,
+    }
+}

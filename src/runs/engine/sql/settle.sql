@@ -1,0 +1,38 @@
+-- name: turn.settle
+-- Writes what executions came to. Only the holder of the present claim may: claim_no is the fence.
+-- A step that was cancelled meanwhile stays cancelled; its effects are still noted by settle_effects.
+--
+-- $1 the turn · $2 the settlements, as settlement.rs defines them · $3 seconds until cron rings for what is queued
+with settlement as (
+    select *
+    from jsonb_to_recordset($2::jsonb) as s (
+        step_id uuid, claim_no integer, verdict text, began boolean, output jsonb, output_bytes integer, error jsonb,
+        outcome jsonb, cost_microusd bigint, duration_ms integer, again_in_ms bigint
+    )
+)
+update steps s
+set status = case x.verdict when 'retry' then 'queued' when 'release' then 'queued' else x.verdict end,
+    attempt = s.attempt + case when x.began then 1 else 0 end,
+    claims_lost = 0,
+    turn_id = $1::uuid,
+    lease_until = null,
+    due_at = case
+        when x.verdict in ('retry', 'release')
+        then statement_timestamp() + make_interval(secs => coalesce(x.again_in_ms, 0) / 1000.0)
+    end,
+    ring_at = case
+        when x.verdict in ('retry', 'release')
+        then statement_timestamp() + make_interval(secs => coalesce(x.again_in_ms, 0) / 1000.0 + $3::integer)
+    end,
+    output = x.output,
+    output_bytes = coalesce(x.output_bytes, 0),
+    error = case when x.verdict = 'release' then s.error else x.error end,
+    outcome = coalesce(x.outcome, s.outcome),
+    -- Every attempt that was billed counts; one unknown cost makes the sum unknown.
+    cost_microusd = case when x.began then
+        case when s.attempt = 0 then x.cost_microusd else s.cost_microusd + x.cost_microusd end
+        else s.cost_microusd end,
+    duration_ms = coalesce(x.duration_ms, s.duration_ms),
+    ended_at = case when x.verdict in ('retry', 'release') then null else statement_timestamp() end
+from settlement x
+where s.id = x.step_id and s.claim_no = x.claim_no and s.status = 'running'

@@ -1,0 +1,327 @@
+//! References: `{{steps.fetch.output.items[0].id}}` and `{{input.x}}` inside the strings of a step's params.
+//!
+//! A string that is only a reference becomes the value with its type; elsewhere a string stands as it is, `null` as
+//! nothing, everything else as compact JSON. Data is never read as a template: what a reference brings in is not
+//! resolved again, whatever it holds. Keys of objects hold no references.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::{Map, Value, json};
+
+use super::plan::{compact_len, is_deeper_than};
+use crate::{
+    problem::{FieldError, pointer_token},
+    skills::OutcomeStatus,
+};
+
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use self::template::{Part, Reference, Segment, Template, TemplateError, escape};
+
+/// Params and all that references bring in, as compact JSON in bytes.
+pub const MAX_RESOLVED_BYTES: usize = 1024 * 1024;
+/// Levels of objects and arrays in resolved params; JSON parsers, ours among them, stop at 128.
+pub const MAX_RESOLVED_DEPTH: usize = 100;
+
+/// What a run's references can name.
+#[derive(Debug, Clone)]
+pub struct Scope<'a> {
+    /// The run's input; `null` where it has none.
+    pub input: &'a Value,
+    /// The steps that have ended, by id: at least those of [`Step::refs`](super::plan::Step::refs).
+    pub steps: BTreeMap<String, StepResult>,
+}
+
+/// How a step ended, as later steps see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepResult {
+    /// Its output; `null` where it was skipped or failed.
+    pub output: Value,
+    /// `succeeded`, `failed` (with `on_error: continue`) or `skipped`.
+    pub status: OutcomeStatus,
+}
+
+impl Scope<'_> {
+    /// What a condition (`when`) is evaluated on: `{"steps": {<id>: {"output", "status"}}, "input"}`.
+    pub fn document(&self) -> Value {
+        let steps: Map<String, Value> = self
+            .steps
+            .iter()
+            .map(|(id, step)| (id.clone(), json!({"output": step.output, "status": step.status})))
+            .collect();
+        json!({"steps": steps, "input": self.input})
+    }
+}
+
+/// What a well-formed reference names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A place in the run's input.
+    Input(&'a [Segment]),
+    /// A place in a step's output.
+    Output(&'a str, &'a [Segment]),
+    /// How a step ended.
+    Status(&'a str),
+}
+
+impl Reference {
+    /// What it names.
+    ///
+    /// # Errors
+    /// Code and detail: nothing that a plan can name, or nothing that is supported.
+    pub fn target(&self) -> Result<Target<'_>, (&'static str, String)> {
+        match (self.root.as_str(), self.path.as_slice()) {
+            ("input", path) => Ok(Target::Input(path)),
+            ("steps", [Segment::Field(id), Segment::Field(part), path @ ..]) if part == "output" => {
+                Ok(Target::Output(id, path))
+            }
+            ("steps", [Segment::Field(id), Segment::Field(part)]) if part == "status" => Ok(Target::Status(id)),
+            ("steps", _) => Err((
+                "unknown_reference",
+                format!("`{self}` names no value of a step; write steps.<id>.output… or steps.<id>.status"),
+            )),
+            ("memory" | "secrets", _) => Err((
+                "not_supported",
+                format!("references to `{}` are not supported yet", self.root),
+            )),
+            (root, _) => Err((
+                "unknown_reference",
+                format!("there is no `{root}`; references begin with `steps` or `input`"),
+            )),
+        }
+    }
+
+    /// The value at the first `path.len()` segments' end, where `path` is the tail of this reference's own path.
+    pub(super) fn walk<'v>(&self, value: &'v Value, path: &[Segment]) -> Result<&'v Value, String> {
+        let mut reached = value;
+        for (done, segment) in path.iter().enumerate() {
+            let next = match segment {
+                Segment::Field(name) => reached.as_object().and_then(|fields| fields.get(name)),
+                Segment::Index(index) => reached.as_array().and_then(|items| items.get(*index)),
+            };
+            reached = next.ok_or_else(|| self.missing(reached, path.len().saturating_sub(done), segment))?;
+        }
+        Ok(reached)
+    }
+
+    /// Says what was found in place of `segment`, `left` segments before the end.
+    fn missing(&self, found: &Value, left: usize, segment: &Segment) -> String {
+        let path = self
+            .path
+            .iter()
+            .take(self.path.len().saturating_sub(left))
+            .cloned()
+            .collect();
+        let before = Self {
+            root: self.root.clone(),
+            path,
+        };
+        match (found, segment) {
+            (Value::Object(_), Segment::Field(name)) => format!("`{before}` has no field `{name}`"),
+            (Value::Array(items), Segment::Index(index)) => {
+                format!("`{before}` has {} items, there is no [{index}]", items.len())
+            }
+            (other, _) => format!("`{before}` is {}, it has no `{segment}`", kind(other)),
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The references of a step's params.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Each with the JSON pointer, relative to the params, to the string that holds it.
+    pub references: Vec<(String, Reference)>,
+    /// What is not well formed, likewise with pointers.
+    pub malformed: Vec<FieldError>,
+}
+
+/// Finds all references in `params`.
+pub fn collect(params: &Value) -> Collected {
+    let mut collected = Collected::default();
+    collected.search(params, "");
+    collected
+}
+
+impl Collected {
+    fn search(&mut self, value: &Value, pointer: &str) {
+        match value {
+            Value::String(text) => match Template::parse(text) {
+                Ok(template) => {
+                    self.references
+                        .extend(template.references().map(|found| (pointer.to_owned(), found.clone())));
+                }
+                Err(error) => self.refuse(pointer, error.to_string()),
+            },
+            Value::Array(items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, item)| self.search(item, &format!("{pointer}/{index}")));
+            }
+            Value::Object(fields) => {
+                for (name, item) in fields {
+                    let pointer = format!("{pointer}/{}", pointer_token(name));
+                    if name.contains("{{") {
+                        self.refuse(&pointer, "a key cannot hold a reference, only a string can".to_owned());
+                    }
+                    self.search(item, &pointer);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn refuse(&mut self, pointer: &str, detail: String) {
+        self.malformed
+            .push(FieldError::new(pointer, "invalid_reference", detail));
+    }
+}
+
+/// A reference that could not be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("params{pointer}: {reason}")]
+pub struct ReferenceError {
+    /// JSON pointer, relative to the params, to the string that holds it.
+    pub pointer: String,
+    /// The reference; where it is not well formed, the beginning of the string.
+    pub reference: String,
+    /// Stable, snake_case: `unresolved_reference`, `invalid_reference`, `params_too_large`, `params_too_deep`.
+    pub code: &'static str,
+    /// What is wrong, for a person.
+    pub reason: String,
+}
+
+/// The params with every reference replaced by what it names.
+///
+/// # Errors
+/// The first reference that names nothing (a missing path is never `null`), or whose value makes the params larger
+/// than [`MAX_RESOLVED_BYTES`] or deeper than [`MAX_RESOLVED_DEPTH`].
+pub fn resolve(params: &Value, scope: &Scope<'_>) -> Result<Value, ReferenceError> {
+    let left = compact_len(params, MAX_RESOLVED_BYTES).and_then(|length| MAX_RESOLVED_BYTES.checked_sub(length));
+    let mut resolver = Resolver {
+        scope,
+        left: left.unwrap_or(0),
+    };
+    resolver.value(params, MAX_RESOLVED_DEPTH)
+}
+
+struct Resolver<'a> {
+    scope: &'a Scope<'a>,
+    /// Bytes that references may still bring in: checked before anything is copied.
+    left: usize,
+}
+
+impl<'a> Resolver<'a> {
+    /// `depth`: the levels that may still follow.
+    fn value(&mut self, value: &Value, depth: usize) -> Result<Value, ReferenceError> {
+        let deeper = || depth.checked_sub(1).ok_or_else(|| too_deep("", String::new()));
+        match value {
+            Value::String(text) => self.string(text, depth),
+            Value::Array(items) => {
+                let depth = deeper()?;
+                let resolve = |(index, item)| {
+                    self.value(item, depth)
+                        .map_err(|error| error.under(&usize::to_string(&index)))
+                };
+                items.iter().enumerate().map(resolve).collect()
+            }
+            Value::Object(fields) => {
+                let depth = deeper()?;
+                let resolve = |(name, item): (&String, &Value)| match self.value(item, depth) {
+                    Ok(item) => Ok((name.clone(), item)),
+                    Err(error) => Err(error.under(&pointer_token(name))),
+                };
+                fields
+                    .iter()
+                    .map(resolve)
+                    .collect::<Result<Map<_, _>, _>>()
+                    .map(Value::Object)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(value.clone()),
+        }
+    }
+
+    fn string(&mut self, text: &str, depth: usize) -> Result<Value, ReferenceError> {
+        let template = Template::parse(text).map_err(|error| {
+            ReferenceError::new("invalid_reference", text.chars().take(100).collect(), error.to_string())
+        })?;
+        if let [Part::Reference(reference)] = template.parts.as_slice() {
+            let value = self.look_up(reference)?;
+            if is_deeper_than(&value, depth) {
+                return Err(too_deep(&format!("`{reference}`: "), reference.to_string()));
+            }
+            return Ok(value.into_owned());
+        }
+        let mut resolved = String::new();
+        for part in &template.parts {
+            match part {
+                Part::Text(text) => resolved.push_str(text),
+                Part::Reference(reference) => match self.look_up(reference)?.as_ref() {
+                    Value::Null => {}
+                    Value::String(text) => resolved.push_str(text),
+                    other => resolved.push_str(&other.to_string()),
+                },
+            }
+        }
+        Ok(Value::String(resolved))
+    }
+
+    /// The value a reference names, paid for.
+    fn look_up(&mut self, reference: &Reference) -> Result<Cow<'a, Value>, ReferenceError> {
+        let unresolved = |reason| ReferenceError::new("unresolved_reference", reference.to_string(), reason);
+        let scope = self.scope;
+        let step = |id: &str| {
+            scope
+                .steps
+                .get(id)
+                .ok_or_else(|| unresolved(format!("step `{id}` has not ended")))
+        };
+        let value = match reference.target().map_err(|(_, reason)| unresolved(reason))? {
+            Target::Input(path) => Cow::Borrowed(reference.walk(scope.input, path).map_err(unresolved)?),
+            Target::Output(id, path) => Cow::Borrowed(reference.walk(&step(id)?.output, path).map_err(unresolved)?),
+            Target::Status(id) => Cow::Owned(json!(step(id)?.status)),
+        };
+        let left = compact_len(&value, self.left).and_then(|length| self.left.checked_sub(length));
+        self.left = left.ok_or_else(|| {
+            let reason =
+                format!("with the value of `{reference}` the params would be larger than {MAX_RESOLVED_BYTES} bytes");
+            ReferenceError::new("params_too_large", reference.to_string(), reason)
+        })?;
+        Ok(value)
+    }
+}
+
+fn too_deep(place: &str, reference: String) -> ReferenceError {
+    let reason = format!("{place}the params would nest deeper than {MAX_RESOLVED_DEPTH} levels");
+    ReferenceError::new("params_too_deep", reference, reason)
+}
+
+impl ReferenceError {
+    fn new(code: &'static str, reference: String, reason: String) -> Self {
+        Self {
+            pointer: String::new(),
+            reference,
+            code,
+            reason,
+        }
+    }
+
+    /// The same error seen from one level further out.
+    fn under(mut self, token: &str) -> Self {
+        self.pointer = format!("/{token}{}", self.pointer);
+        self
+    }
+}

@@ -1,0 +1,145 @@
+//! What an answer means, and how it looks as the skill's output.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{HttpFailure, MAX_ANSWER_BYTES, redirects::Answer};
+use crate::skills::{
+    EffectClass, Outcome, OutcomeError,
+    failure::Failure,
+    params::{MAX_DEPTH, nests_deeper_than},
+};
+
+/// How much of the headers an output holds.
+const MAX_HEADERS: usize = 64;
+const MAX_VALUE_BYTES: usize = 4 * 1024;
+
+/// Cookies and challenges are for a client that comes back; in a stored output they would only be secrets.
+const LEFT_OUT: [&str; 4] = ["set-cookie", "set-cookie2", "proxy-authenticate", "www-authenticate"];
+
+/// A target's request to wait for longer than this is not believed.
+const MAX_RETRY_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The outcome of a call that was answered.
+pub(super) fn outcome(answer: Answer, class: EffectClass, expected: &[u16], now: Timestamp, host: &str) -> Outcome {
+    let status = answer.response.status;
+    let request_id = ["x-request-id", "request-id", "x-amzn-requestid", "cf-ray"]
+        .iter()
+        .find_map(|name| answer.response.headers.get(*name)?.to_str().ok())
+        .map(|id| id.chars().take(200).collect());
+    let is_success = status.is_success() || status.is_redirection() || expected.contains(&status.as_u16());
+    let mut outcome = if !is_success {
+        let error = meaning(status, class).error(format!("{host} answered {status}")).from_provider(host, Some(status.as_u16()));
+        let retry_after_ms = retry_after_ms(&answer.response.headers, now).filter(|_| error.retryable);
+        Outcome::failed(OutcomeError { retry_after_ms, ..error })
+    } else if answer.response.truncated {
+        let message = format!("the answer has more than {MAX_ANSWER_BYTES} bytes");
+        Outcome::failed(HttpFailure::OutputTooLarge.error(message).from_provider(host, Some(status.as_u16())))
+    } else {
+        Outcome::succeeded(output(&answer))
+    };
+    outcome.provider_request_id = request_id;
+    outcome
+}
+
+/// The failure that a status is; the table is in the description of `http_call`.
+fn meaning(status: StatusCode, class: EffectClass) -> HttpFailure {
+    let is_once = class == EffectClass::Once;
+    match status.as_u16() {
+        429 => HttpFailure::RateLimited,
+        408 | 425 | 503 | 529 => HttpFailure::ProviderUnavailable,
+        502 | 504 | 520..=527 if is_once => HttpFailure::UnknownEffect,
+        500.. if is_once => HttpFailure::ProviderFailed,
+        500.. => HttpFailure::ProviderUnavailable,
+        401 | 403 | 407 | 451 => HttpFailure::PermissionDenied,
+        404 | 410 => HttpFailure::NotFound,
+        409 | 412 | 423 => HttpFailure::Conflict,
+        _ => HttpFailure::RequestRejected,
+    }
+}
+
+/// `Retry-After` in milliseconds: seconds, or an HTTP date (RFC 9110 section 10.2.3).
+fn retry_after_ms(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => seconds.saturating_mul(1000),
+        Err(_) => {
+            let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            u64::try_from(until.as_millisecond().saturating_sub(now.as_millisecond())).unwrap_or(0)
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER_MS))
+}
+
+fn output(answer: &Answer) -> Value {
+    let (body, encoding) = body(&answer.response.headers, &answer.response.body);
+    json!({
+        "status": answer.response.status.as_u16(),
+        "url": answer.url.as_str(),
+        "headers": headers(&answer.response.headers),
+        "body": body,
+        "body_encoding": encoding,
+    })
+}
+
+/// The headers under their names in lower case; values of the same name are joined by a comma (RFC 9110 section 5.3).
+fn headers(headers: &HeaderMap) -> Map<String, Value> {
+    let mut map = Map::new();
+    for name in headers.keys().filter(|name| !LEFT_OUT.contains(&name.as_str())) {
+        let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let value = values.join(", ");
+        if map.len() < MAX_HEADERS && value.len() <= MAX_VALUE_BYTES {
+            map.insert(name.as_str().to_owned(), Value::String(value));
+        }
+    }
+    map
+}
+
+/// The body as JSON where it says that it is and is, as text where it is UTF-8, in base64 otherwise.
+fn body(headers: &HeaderMap, bytes: &[u8]) -> (Value, &'static str) {
+    if bytes.is_empty() {
+        return (Value::Null, "none");
+    }
+    if is_json(headers)
+        && let Ok(value) = serde_json::from_slice::<Value>(bytes)
+        && !nests_deeper_than(&value, MAX_DEPTH)
+    {
+        return (value, "json");
+    }
+    match std::str::from_utf8(bytes) {
+        // A NUL is a sign of binary data, and no database text holds one.
+        Ok(text) if !text.contains('\0') => (Value::from(text), "text"),
+        _ => (Value::String(STANDARD.encode(bytes)), "base64"),
+    }
+}
+
+/// `application/json` and every `…+json`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+}
+
+/// The JSON Schema of the output.
+pub(super) fn schema() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["status", "url", "headers", "body", "body_encoding"],
+        "properties": {
+            "status": {"type": "integer", "minimum": 200, "maximum": 599},
+            "url": {"type": "string", "description": "The URL that answered, after redirects."},
+            "headers": {
+                "type": "object", "maxProperties": MAX_HEADERS, "additionalProperties": {"type": "string"},
+                "description": "Names in lower case. Cookies and challenges are left out, as are values over 4 KiB."
+            },
+            "body": {"description": "JSON, text, base64 or null, as body_encoding says; at most 1 MiB on the wire."},
+            "body_encoding": {
+                "type": "string", "enum": ["json", "text", "base64", "none"],
+                "description": "json: the answer said it was JSON and it was, at most 64 levels deep. text: UTF-8. none: empty."
+            }
+        }
+    })
+}

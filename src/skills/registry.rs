@@ -1,0 +1,45 @@
+//! The skills there are. Adding one is a file beside this one and a line here.
+
+use std::sync::Arc;
+
+use super::{
+    Skill, address_guard::AddressRules, http_call::HttpCall, json_transform::JsonTransform, kv_store::KvStore,
+};
+
+/// Every skill by its name.
+pub struct Registry {
+    skills: Vec<Box<dyn Skill>>,
+}
+
+impl Registry {
+    /// All skills. Plans are checked against `rules`; a call is checked again, against the rules of its services.
+    pub fn new(rules: Arc<AddressRules>) -> Self {
+        Self {
+            skills: vec![
+                Box::new(HttpCall::new(rules)),
+                Box::new(JsonTransform::default()),
+                Box::new(KvStore::default()),
+            ],
+        }
+    }
+
+    /// The skill of this name.
+    pub fn get(&self, name: &str) -> Option<&dyn Skill> {
+        self.iter().find(|skill| skill.contract().name == name)
+    }
+
+    /// Every skill, ordered by name.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Skill> {
+        self.skills.iter().map(AsRef::as_ref)
+    }
+}
+
+impl Default for Registry {
+    /// All skills under the default rules: no loopback ports, no hosts of our own.
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

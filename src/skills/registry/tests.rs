@@ -1,0 +1,145 @@
+//! What every skill's contract must keep to.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::json;
+
+use super::*;
+use crate::skills::{EffectClass, params};
+
+#[test]
+fn a_skill_is_found_by_its_name_and_only_by_it() {
+    let registry = Registry::default();
+    for name in ["http_call", "json_transform", "kv_store"] {
+        assert_eq!(registry.get(name).map(|skill| skill.contract().name), Some(name));
+    }
+    assert!(registry.get("nonsense").is_none());
+    let names: Vec<_> = registry.iter().map(|skill| skill.contract().name).collect();
+    assert!(names.is_sorted(), "{names:?}");
+}
+
+#[test]
+fn every_example_passes_its_own_check() {
+    for skill in Registry::default().iter() {
+        let contract = skill.contract();
+        assert_eq!(skill.check(&contract.example), Ok(()), "{}", contract.name);
+        assert!(contract.effects.contains(&skill.effect_class(&contract.example)), "{}", contract.name);
+    }
+}
+
+#[test]
+fn schema_and_types_know_the_same_fields() {
+    for skill in Registry::default().iter() {
+        let contract = skill.contract();
+        let schema = &contract.input_schema;
+        assert_eq!(schema["additionalProperties"], false, "{}", contract.name);
+
+        // The types name every field they know when they refuse one that they do not.
+        let errors = skill.check(&json!({"no/such": 1})).unwrap_err();
+        let unknown = errors.iter().find(|error| error.code == params::UNKNOWN_FIELD).unwrap();
+        assert_eq!(unknown.pointer, "/no~1such");
+        let (_, known) = unknown.detail.split_once("there are ").unwrap();
+        let known: BTreeSet<_> = known.split(", ").collect();
+        let properties = schema["properties"].as_object().unwrap();
+        assert_eq!(properties.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "{}", contract.name);
+
+        let errors = skill.check(&json!({})).unwrap_err();
+        let missing: BTreeSet<_> =
+            errors.iter().filter(|error| error.code == params::REQUIRED).map(|error| error.pointer.as_str()).collect();
+        for required in schema["required"].as_array().unwrap() {
+            assert!(missing.contains(format!("/{}", required.as_str().unwrap()).as_str()), "{} {required}", contract.name);
+        }
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_at_its_place_in_every_field() {
+    for skill in Registry::default().iter() {
+        let contract = skill.contract();
+        for (name, schema) in contract.input_schema["properties"].as_object().unwrap() {
+            let Some(kind) = schema["type"].as_str() else { continue };
+            let wrong = if kind == "boolean" { json!(1) } else { json!(true) };
+            let mut params = contract.example.clone();
+            params[name] = wrong;
+            let errors = skill.check(&params).unwrap_err();
+            let pointer = format!("/{name}");
+            assert!(
+                errors.iter().any(|error| error.pointer == pointer && error.code == params::WRONG_TYPE),
+                "{} {name}: {errors:?}",
+                contract.name
+            );
+        }
+        for params in [json!(null), json!([]), json!("text"), json!(1)] {
+            assert!(skill.check(&params).is_err(), "{}", contract.name);
+        }
+    }
+}
+
+#[test]
+fn a_whole_reference_may_stand_for_any_field() {
+    for skill in Registry::default().iter() {
+        let contract = skill.contract();
+        for (name, _) in contract.example.as_object().unwrap() {
+            let mut params = contract.example.clone();
+            params[name] = json!("{{steps.before.output.x}}");
+            assert_eq!(skill.check(&params), Ok(()), "{} {name}", contract.name);
+        }
+    }
+}
+
+#[test]
+fn a_failure_code_means_the_same_in_every_contract() {
+    let mut known = HashMap::new();
+    for skill in Registry::default().iter() {
+        let modes = &skill.contract().failure_modes;
+        let codes: BTreeSet<_> = modes.iter().map(|mode| mode.code).collect();
+        assert_eq!(codes.len(), modes.len(), "{} lists a code twice", skill.contract().name);
+        for mode in modes {
+            let meaning = known.entry(mode.code).or_insert((mode.category, mode.retryable));
+            assert_eq!(*meaning, (mode.category, mode.retryable), "{}", mode.code);
+        }
+    }
+}
+
+#[test]
+fn a_skill_that_needs_an_integration_says_what_happens_without_it() {
+    for skill in Registry::default().iter() {
+        let contract = skill.contract();
+        let lists = contract.failure_modes.iter().any(|mode| mode.code == "integration_not_configured");
+        assert_eq!(lists, contract.integration.is_some(), "{}", contract.name);
+    }
+}
+
+#[test]
+fn a_reference_that_decides_the_effect_is_taken_for_the_worst() {
+    let registry = Registry::default();
+    let class = |name: &str, params| registry.get(name).unwrap().effect_class(&params);
+    for (params, expected) in [
+        (json!({"url": "https://example.com"}), EffectClass::Read),
+        (json!({"method": "HEAD"}), EffectClass::Read),
+        (json!({"method": "OPTIONS"}), EffectClass::Read),
+        (json!({"method": "PUT"}), EffectClass::Repeatable),
+        (json!({"method": "DELETE"}), EffectClass::Repeatable),
+        (json!({"method": "POST"}), EffectClass::Once),
+        (json!({"method": "PATCH", "idempotent": false}), EffectClass::Once),
+        (json!({"method": "POST", "idempotent": true}), EffectClass::Repeatable),
+        (json!({"method": "POST", "idempotent": "{{input.x}}"}), EffectClass::Once),
+        (json!({"method": "{{input.method}}"}), EffectClass::Once),
+        (json!({"method": "{{input.method}}", "idempotent": true}), EffectClass::Repeatable),
+        (json!({"method": 5}), EffectClass::Once),
+    ] {
+        assert_eq!(class("http_call", params.clone()), expected, "{params}");
+    }
+    for (op, expected) in [
+        ("get", EffectClass::Read),
+        ("exists", EffectClass::Read),
+        ("ttl", EffectClass::Read),
+        ("set", EffectClass::Repeatable),
+        ("incr", EffectClass::Repeatable),
+        ("delete", EffectClass::Repeatable),
+        ("{{input.op}}", EffectClass::Repeatable),
+    ] {
+        assert_eq!(class("kv_store", json!({"op": op, "key": "k"})), expected, "{op}");
+    }
+    assert_eq!(class("json_transform", json!({})), EffectClass::Pure);
+}
