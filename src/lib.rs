@@ -4,6 +4,8 @@
 //! world through one file per service in [`integrations`]. It never panics, never reads the system clock, and holds
 //! no state between calls.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should"))]
+
 pub mod agents;
 pub mod auth;
 pub mod body;

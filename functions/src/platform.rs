@@ -14,9 +14,9 @@ use futures::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use worker::{
-    AbortController, BatchMessageBuilder, Delay, Env, MessageBuilder,
+    AbortSignal, BatchMessageBuilder, Delay, Env, MessageBuilder,
     js_sys::Uint8Array,
-    web_sys::{self, RequestRedirect},
+    web_sys::{self, AbortController, RequestRedirect},
 };
 
 /// The queue's binding in wrangler.toml.
@@ -74,7 +74,8 @@ impl Fetch for WorkersFetch {
         async move {
             let timeout = request.timeout;
             // However this ends, nothing of the exchange stays open: neither the connection nor the rest of the body.
-            let abort = AbortOnDrop(AbortController::default());
+            let abort = AbortController::new().map_err(|error| FetchError::Refused(format!("{error:?}")))?;
+            let abort = AbortOnDrop(abort);
             match select(pin!(exchange(request, &abort)), self.0.sleep(timeout)).await {
                 Either::Left((result, _)) => result,
                 Either::Right(_) => Err(FetchError::Timeout(timeout)),
@@ -88,7 +89,7 @@ struct AbortOnDrop(AbortController);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        std::mem::take(&mut self.0).abort();
+        self.0.abort();
     }
 }
 
@@ -96,8 +97,8 @@ async fn exchange(request: FetchRequest, abort: &AbortOnDrop) -> Result<FetchRes
     let max_bytes = request.max_bytes;
     let outgoing = outgoing(&request).map_err(|error| FetchError::Refused(error.to_string()))?;
     let connection = |error: worker::Error| FetchError::Connection(error.to_string());
-    let mut response =
-        worker::Fetch::Request(outgoing.into()).send_with_signal(&abort.0.signal()).await.map_err(connection)?;
+    let signal = AbortSignal::from(abort.0.signal());
+    let mut response = worker::Fetch::Request(outgoing.into()).send_with_signal(&signal).await.map_err(connection)?;
     let status = StatusCode::from_u16(response.status_code())
         .map_err(|_| FetchError::Connection("the answer's status is none".to_owned()))?;
     let headers = response.headers().entries().filter_map(|(name, value)| header(&name, &value)).collect();

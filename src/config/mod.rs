@@ -108,6 +108,12 @@ impl OperatorKey {
     }
 }
 
+impl From<&str> for OperatorKey {
+    fn from(key: &str) -> Self {
+        Self(SecretString::from(key))
+    }
+}
+
 /// One setting that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {reason}")]

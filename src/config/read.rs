@@ -144,7 +144,7 @@ impl Reader<'_> {
             if environment == Environment::Production {
                 guards(value)?;
             }
-            Ok(OperatorKey(SecretString::from(value)))
+            Ok(OperatorKey::from(value))
         })
     }
 

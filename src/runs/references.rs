@@ -9,10 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::{Map, Value, json};
 
 use super::plan::{compact_len, is_deeper_than};
-use crate::{
-    problem::{FieldError, pointer_token},
-    skills::OutcomeStatus,
-};
+use crate::{problem::pointer_token, skills::OutcomeStatus};
 
 mod template;
 #[cfg(test)]
@@ -93,7 +90,10 @@ impl Reference {
         }
     }
 
-    /// The value at the first `path.len()` segments' end, where `path` is the tail of this reference's own path.
+    /// The value at the end of `path`, which is the tail of this reference's own path, seen from `value`.
+    ///
+    /// # Errors
+    /// What was found where the path ends too early, for a person.
     pub(super) fn walk<'v>(&self, value: &'v Value, path: &[Segment]) -> Result<&'v Value, String> {
         let mut reached = value;
         for (done, segment) in path.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Reference {
         match (found, segment) {
             (Value::Object(_), Segment::Field(name)) => format!("`{before}` has no field `{name}`"),
             (Value::Array(items), Segment::Index(index)) => {
-                format!("`{before}` has {} items, there is no [{index}]", items.len())
+                format!("`{before}` has no item [{index}], only {}", items.len())
             }
             (other, _) => format!("`{before}` is {}, it has no `{segment}`", kind(other)),
         }
@@ -139,54 +139,46 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The references of a step's params.
-#[derive(Debug, Default)]
-pub struct Collected {
-    /// Each with the JSON pointer, relative to the params, to the string that holds it.
-    pub references: Vec<(String, Reference)>,
-    /// What is not well formed, likewise with pointers.
-    pub malformed: Vec<FieldError>,
+/// Calls `found` with every reference in `params` and with what is wrong with each that is not well formed.
+///
+/// With it comes the JSON pointer, relative to the params, to the string or key that holds it. Nothing is collected
+/// here: thousands of references under one long key would be worth a hundred megabytes of pointers.
+pub fn each_reference(params: &Value, found: &mut dyn FnMut(&str, Result<&Reference, String>)) {
+    search(params, &mut String::new(), found);
 }
 
-/// Finds all references in `params`.
-pub fn collect(params: &Value) -> Collected {
-    let mut collected = Collected::default();
-    collected.search(params, "");
-    collected
-}
-
-impl Collected {
-    fn search(&mut self, value: &Value, pointer: &str) {
-        match value {
-            Value::String(text) => match Template::parse(text) {
-                Ok(template) => {
-                    self.references
-                        .extend(template.references().map(|found| (pointer.to_owned(), found.clone())));
-                }
-                Err(error) => self.refuse(pointer, error.to_string()),
-            },
-            Value::Array(items) => {
-                items
-                    .iter()
-                    .enumerate()
-                    .for_each(|(index, item)| self.search(item, &format!("{pointer}/{index}")));
+fn search(value: &Value, pointer: &mut String, found: &mut dyn FnMut(&str, Result<&Reference, String>)) {
+    match value {
+        Value::String(text) => match Template::parse(text) {
+            Ok(template) => template
+                .references()
+                .for_each(|reference| found(pointer, Ok(reference))),
+            Err(error) => found(pointer, Err(error.to_string())),
+        },
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let length = pointer.len();
+                pointer.push_str(&format!("/{index}"));
+                search(item, pointer, found);
+                pointer.truncate(length);
             }
-            Value::Object(fields) => {
-                for (name, item) in fields {
-                    let pointer = format!("{pointer}/{}", pointer_token(name));
-                    if name.contains("{{") {
-                        self.refuse(&pointer, "a key cannot hold a reference, only a string can".to_owned());
-                    }
-                    self.search(item, &pointer);
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-    }
-
-    fn refuse(&mut self, pointer: &str, detail: String) {
-        self.malformed
-            .push(FieldError::new(pointer, "invalid_reference", detail));
+        Value::Object(fields) => {
+            for (name, item) in fields {
+                let length = pointer.len();
+                pointer.push('/');
+                pointer.push_str(&pointer_token(name));
+                if name.contains("{{") {
+                    found(
+                        pointer,
+                        Err("a key cannot hold a reference, only a string can".to_owned()),
+                    );
+                }
+                search(item, pointer, found);
+                pointer.truncate(length);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -12,6 +12,8 @@ pub mod kv_store;
 pub mod outcome;
 mod params;
 pub mod registry;
+#[cfg(test)]
+mod testing;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Plans: the graph of steps of a run, from the wire form to the validated one.
 //!
-//! A [`Plan`] exists only if [`validate`] found nothing wrong, or if it was stored by somebody for whom it had found
+//! A [`Plan`] exists only if [`validate()`] found nothing wrong, or if it was stored by somebody for whom it had found
 //! nothing wrong. Nothing here does I/O, and no input may make it panic.
 
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ pub struct Step {
 }
 
 impl Plan {
-    /// Reads a plan back that [`validate`] had accepted and that was stored since. It is not validated again: a plan
+    /// Reads a plan back that [`validate()`] had accepted and that was stored since. It is not validated again: a plan
     /// stays what it was when the run was created, whatever skills and limits are today.
     ///
     /// # Errors

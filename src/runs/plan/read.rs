@@ -12,6 +12,10 @@ use crate::problem::{FieldError, pointer_token};
 
 /// The most errors that are reported; a draft with more was not written as a plan.
 const MAX_ERRORS: usize = 100;
+/// The most bytes of pointers and details that are reported: keys and names in them are the caller's.
+const MAX_ERROR_BYTES: usize = 128 * 1024;
+/// The longest detail, in characters.
+const MAX_DETAIL_CHARS: usize = 1_000;
 /// What a step may say.
 pub(super) const STEP_FIELDS: [&str; 9] = [
     "id",
@@ -31,6 +35,7 @@ pub(super) const RETRY_FIELDS: [&str; 2] = ["attempts", "backoff_ms"];
 #[derive(Debug, Default)]
 pub(super) struct Errors {
     found: Vec<FieldError>,
+    bytes: usize,
     unreported: usize,
 }
 
@@ -39,8 +44,17 @@ impl Errors {
         self.push(FieldError::new(pointer, code, detail));
     }
 
-    pub(super) fn push(&mut self, error: FieldError) {
-        if self.found.len() < MAX_ERRORS {
+    pub(super) fn push(&mut self, mut error: FieldError) {
+        if let Some((end, _)) = error.detail.char_indices().nth(MAX_DETAIL_CHARS) {
+            error.detail.truncate(end);
+            error.detail.push('…');
+        }
+        let bytes = self
+            .bytes
+            .saturating_add(error.pointer.len())
+            .saturating_add(error.detail.len());
+        if self.found.len() < MAX_ERRORS && bytes <= MAX_ERROR_BYTES {
+            self.bytes = bytes;
             self.found.push(error);
         } else {
             self.unreported = self.unreported.saturating_add(1);

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     problem::FieldError,
-    runs::references::{Reference, Target, collect},
-    skills::{Registry, Skill},
+    runs::references::{Reference, Target, each_reference},
+    skills::{EffectClass, Registry, Skill},
 };
 
 /// What a draft is checked against.
@@ -28,7 +28,7 @@ pub struct PlanContext<'a> {
 /// The plan that a draft describes.
 ///
 /// # Errors
-/// Everything that is wrong with it (past 100 errors, how many more), with JSON pointers relative to the plan. Codes:
+/// Everything that is wrong with it (past 100 errors or 128 KiB of them, how many more), with JSON pointers relative to the plan. Codes:
 /// `required`, `unknown_field`, `wrong_type`, `invalid_value`, `out_of_range`, `too_few`, `too_many`, `too_long`,
 /// `too_deep`, `duplicate`, `unknown_step`, `cycle`, `unknown_skill`, `invalid_reference`, `unknown_reference`,
 /// `missing_need`, `not_supported`, `too_many_errors`, and those of the skills' own checks.
@@ -54,7 +54,7 @@ pub fn validate(draft: &Value, ctx: &PlanContext<'_>) -> Result<Plan, Vec<FieldE
                 timeout_ms: part.timeout_ms,
                 when: part.when.map(str::to_owned),
                 effect_class,
-                outside: effect_class != crate::skills::EffectClass::Pure,
+                outside: effect_class != EffectClass::Pure,
                 is_sink: graph.is_sink(index),
             });
         }
@@ -98,29 +98,26 @@ fn find_refs(
     errors: &mut Errors,
 ) -> BTreeSet<usize> {
     let mut refs = BTreeSet::new();
-    let mut name = |id: &str, pointer: String, errors: &mut Errors| match check_named(id, index, graph) {
+    let mut name = |id: &str, at: &dyn Fn() -> String, errors: &mut Errors| match check_named(id, index, graph) {
         Ok(named) => drop(refs.insert(named)),
-        Err((code, detail)) => errors.add(pointer, code, detail),
+        Err((code, detail)) => errors.add(at(), code, detail),
     };
     if let Some(params) = &step.params {
-        let found = collect(params);
-        let under = format!("{}/params", step.at);
-        found
-            .malformed
-            .into_iter()
-            .for_each(|error| errors.push(error.under(&under)));
-        for (pointer, reference) in &found.references {
-            match check_target(reference, ctx.input) {
-                Ok(None) => {}
-                Ok(Some(id)) => name(id, format!("{under}{pointer}"), errors),
-                Err((code, detail)) => errors.add(format!("{under}{pointer}"), code, detail),
+        each_reference(params, &mut |pointer, found| {
+            let at = || format!("{}/params{pointer}", step.at);
+            match found.map(|reference| check_target(reference, ctx.input)) {
+                Err(malformed) => errors.add(at(), "invalid_reference", malformed),
+                Ok(Err((code, detail))) => errors.add(at(), code, detail),
+                Ok(Ok(Some(id))) => name(id, &at, errors),
+                Ok(Ok(None)) => {}
             }
-        }
+        });
     }
+    let at = || format!("{}/when", step.at);
     match step.when.map(named_steps) {
         None => {}
-        Some(Ok(ids)) => ids.iter().for_each(|id| name(id, format!("{}/when", step.at), errors)),
-        Some(Err((code, detail))) => errors.add(format!("{}/when", step.at), code, detail),
+        Some(Ok(ids)) => ids.iter().for_each(|id| name(id, &at, errors)),
+        Some(Err((code, detail))) => errors.add(at(), code, detail),
     }
     refs
 }

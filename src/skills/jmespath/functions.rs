@@ -10,6 +10,7 @@ use super::{
     evaluate::{Budget, Evaluated, equal, eval, order, owned},
     program::Node,
 };
+use crate::skills::params::json_bytes;
 
 macro_rules! functions {
     ($($variant:ident $name:literal $least:literal $most:expr,)*) => {
@@ -204,11 +205,9 @@ impl Call<'_> {
                 _ => Value::Null,
             }),
             Function::ToString => {
-                // A text in JSON takes up to six bytes for one; the walk is paid for with that in mind.
-                self.budget.pay_for(value)?;
-                let json = value.to_string();
-                self.budget.spend(json.len())?;
-                Ok(Value::String(json))
+                // Counted before it is written: a text takes up to six bytes for one in JSON.
+                self.budget.spend(json_bytes(value))?;
+                Ok(Value::String(value.to_string()))
             }
             Function::Type => Ok(Value::from(type_name(value))),
             other => Err(format!("{}() was called with one argument", other.name())),

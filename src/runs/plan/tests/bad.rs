@@ -385,3 +385,28 @@ fn past_a_hundred_errors_they_are_only_counted() {
     .unwrap_err();
     assert_eq!(errors[100].detail, "80 more errors are not listed");
 }
+
+#[test]
+fn a_long_key_over_many_errors_does_not_make_a_long_answer() {
+    let bad: Vec<&str> = vec!["{{"; 2_000];
+    let key = "k".repeat(40_000);
+    let errors = check(&plan([step("a", &[], json!({ key: bad }))])).unwrap_err();
+    let bytes: usize = errors
+        .iter()
+        .map(|error| error.pointer.len() + error.detail.len())
+        .sum();
+    assert!(bytes < 140_000, "{bytes}");
+    assert_eq!((errors.len(), errors[3].code.as_ref()), (4, "too_many_errors"));
+    assert_eq!(errors[3].detail, "1997 more errors are not listed");
+    let name = "n".repeat(40_000);
+    let errors = check(&plan([step(
+        "a",
+        &[],
+        json!(format!("{{{{input.{name}}}}} {{{{{name}}}}}")),
+    )]))
+    .unwrap_err();
+    assert!(
+        errors.iter().all(|error| error.detail.chars().count() <= 1_001),
+        "{errors:#?}"
+    );
+}

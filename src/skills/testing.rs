@@ -1,0 +1,139 @@
+//! A scene for the tests of skills: a step, a clock that moves only when told to, and a scripted `Fetch` that records
+//! what it was asked.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::{FutureExt, LocalBoxFuture};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Call, Outcome, Services, Skill, address_guard::AddressRules};
+use crate::{
+    ids::{RunId, StepId, TenantId},
+    platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse},
+};
+
+pub(super) const IDEMPOTENCY_KEY: &str = "stp_018f0000000070008000000000000003";
+
+/// A clock that stands still until something moves it.
+#[derive(Default)]
+pub(super) struct Stopped(Mutex<Duration>);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + *self.0.lock().unwrap()
+    }
+
+    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'static, ()> {
+        *self.0.lock().unwrap() += duration;
+        futures::future::ready(()).boxed_local()
+    }
+}
+
+/// What the scripted network does with one request.
+pub(super) struct Scripted {
+    pub(super) result: Result<FetchResponse, FetchError>,
+    pub(super) takes: Duration,
+}
+
+/// A network that answers what it was told to, in this order.
+#[derive(Default)]
+pub(super) struct Network {
+    script: Mutex<VecDeque<Scripted>>,
+    requests: Mutex<Vec<FetchRequest>>,
+    clock: Arc<Stopped>,
+}
+
+impl Fetch for Network {
+    fn fetch(&self, request: FetchRequest) -> LocalBoxFuture<'_, Result<FetchResponse, FetchError>> {
+        let timeout = request.timeout;
+        self.requests.lock().unwrap().push(request);
+        let scripted = self.script.lock().unwrap().pop_front().expect("a request that the test did not expect");
+        *self.clock.0.lock().unwrap() += scripted.takes.min(timeout);
+        let result = if scripted.takes >= timeout { Err(FetchError::Timeout(timeout)) } else { scripted.result };
+        futures::future::ready(result).boxed_local()
+    }
+}
+
+/// A step about to be executed.
+pub(super) struct Scene {
+    pub(super) rules: AddressRules,
+    pub(super) timeout: Duration,
+    pub(super) network: Arc<Network>,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self { rules: AddressRules::default(), timeout: Duration::from_secs(30), network: Arc::default() }
+    }
+}
+
+impl Scene {
+    /// The next request is answered so.
+    pub(super) fn answers(self, status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
+        self.scripted(Scripted { result: Ok(response(status, headers, body.into())), takes: Duration::ZERO })
+    }
+
+    /// The next request fails so.
+    pub(super) fn fails(self, error: FetchError) -> Self {
+        self.scripted(Scripted { result: Err(error), takes: Duration::ZERO })
+    }
+
+    pub(super) fn scripted(self, scripted: Scripted) -> Self {
+        self.network.script.lock().unwrap().push_back(scripted);
+        self
+    }
+
+    /// Executes the skill.
+    pub(super) fn run(&self, skill: &dyn Skill, params: &Value) -> Outcome {
+        let services = Services {
+            clock: self.network.clock.clone(),
+            fetch: self.network.clone(),
+            address_rules: Arc::new(self.rules.clone()),
+            upstash: None,
+        };
+        let outcome = skill.execute(Call {
+            params,
+            tenant: "ten_018f0000000070008000000000000001".parse::<TenantId>().unwrap(),
+            run: "run_018f0000000070008000000000000002".parse::<RunId>().unwrap(),
+            step: IDEMPOTENCY_KEY.parse::<StepId>().unwrap(),
+            attempt: 1,
+            idempotency_key: IDEMPOTENCY_KEY,
+            timeout: self.timeout,
+            services: &services,
+        });
+        outcome.now_or_never().expect("nothing in a scene waits")
+    }
+
+    /// The requests so far.
+    pub(super) fn requests(&self) -> Vec<FetchRequest> {
+        self.network.requests.lock().unwrap().clone()
+    }
+}
+
+pub(super) fn response(status: u16, headers: &[(&str, &str)], body: Bytes) -> FetchResponse {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    FetchResponse { status: StatusCode::from_u16(status).unwrap(), headers: map, body, truncated: false }
+}
+
+/// An outcome's error must be one that the contract lists, with the category and the retry it promises.
+pub(super) fn assert_listed(skill: &dyn Skill, outcome: &Outcome) {
+    let Some(error) = &outcome.error else { return };
+    let mode = skill.contract().failure_modes.iter().find(|mode| mode.code == error.code);
+    let mode = mode.unwrap_or_else(|| panic!("{} is not in the contract", error.code));
+    assert_eq!((mode.category, mode.retryable), (error.category, error.retryable), "{}", error.code);
+}
+
+/// Arrays inside one another, so many levels deep.
+pub(super) fn nested(levels: usize) -> Value {
+    (1..levels).fold(json!([]), |inner, _| json!([inner]))
+}
