@@ -33,9 +33,13 @@ pub struct Body<T> {
 /// # Errors
 /// 413 `body_too_large` over [`MAX_BODY_BYTES`]; 400 `invalid_json` with line and column for what is no JSON or not
 /// UTF-8, nested deeper than 127 levels, or names a key twice; 422 `invalid_request` with JSON pointers for U+0000, for
-/// unknown and missing fields and for wrong types.
+/// unknown and missing fields and for wrong types. A body is always an object.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Body<T>, Problem> {
     let json = read(bytes)?;
+    // serde would fill a struct from an array as well, field by field.
+    if !json.is_object() {
+        return Err(Problem::invalid(vec![FieldError::new("", "wrong_type", "the body must be an object")]));
+    }
     let mut nuls = Vec::new();
     find_nuls(&json, &mut String::new(), &mut nuls);
     if !nuls.is_empty() {
@@ -138,7 +142,11 @@ fn find_nuls(value: &Value, pointer: &mut String, found: &mut Vec<FieldError>) {
     }
     match value {
         Value::String(text) if text.contains('\0') => {
-            found.push(FieldError::new(pointer.as_str(), "invalid_text", "text cannot hold the character U+0000"));
+            found.push(FieldError::new(
+                pointer.as_str(),
+                "invalid_text",
+                "text cannot hold the character U+0000",
+            ));
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
@@ -148,7 +156,11 @@ fn find_nuls(value: &Value, pointer: &mut String, found: &mut Vec<FieldError>) {
         Value::Object(fields) => {
             for (key, item) in fields {
                 if key.contains('\0') {
-                    found.push(FieldError::new(pointer.as_str(), "invalid_text", "a key cannot hold the character U+0000"));
+                    found.push(FieldError::new(
+                        pointer.as_str(),
+                        "invalid_text",
+                        "a key cannot hold the character U+0000",
+                    ));
                 }
                 inside(key, item, pointer, found);
             }
@@ -226,17 +238,29 @@ mod tests {
     fn refused(body: &[u8]) -> (u16, String, String) {
         let problem = parse::<Outer>(body).unwrap_err();
         let first = problem.errors.first();
-        let place = first.map_or_else(|| problem.code.to_string(), |error| format!("{} {}", error.pointer, error.code));
+        let place = first.map_or_else(
+            || problem.code.to_string(),
+            |error| format!("{} {}", error.pointer, error.code),
+        );
         (problem.status, place, problem.detail)
     }
 
     #[test]
     fn a_body_comes_typed_and_as_it_was_sent() {
         let body = parse::<Outer>(br#"{"name":"a","inner":[{"count":1}]}"#).unwrap();
-        assert_eq!(body.value, Outer { name: "a".into(), inner: vec![Inner { count: 1 }] });
+        assert_eq!(
+            body.value,
+            Outer {
+                name: "a".into(),
+                inner: vec![Inner { count: 1 }]
+            }
+        );
         assert_eq!(body.json, json!({"name": "a", "inner": [{"count": 1}]}));
         for number in ["0", "-1", "18446744073709551615", "1.5", "true", "null", "\"\\u00e4\""] {
-            assert_eq!(read(number.as_bytes()).unwrap(), serde_json::from_str::<Value>(number).unwrap());
+            assert_eq!(
+                read(number.as_bytes()).unwrap(),
+                serde_json::from_str::<Value>(number).unwrap()
+            );
         }
     }
 
@@ -270,16 +294,32 @@ mod tests {
     #[test]
     fn a_wrong_field_is_named_by_its_pointer() {
         for (body, place) in [
-            (json!([]), " wrong_type"),
+            (json!(["a", []]), " wrong_type"),
+            (json!("a"), " wrong_type"),
             (json!({}), "/name required"),
             (json!({"name": 1}), "/name wrong_type"),
-            (json!({"name": "a", "inner": [{"count": 1}, {}]}), "/inner/1/count required"),
-            (json!({"name": "a", "inner": [{"count": "1"}]}), "/inner/0/count wrong_type"),
-            (json!({"name": "a", "inner": [{"count": 256}]}), "/inner/0/count out_of_range"),
-            (json!({"name": "a", "inner": [{"count": 1, "x/y": 1}]}), "/inner/0/x~1y unknown_field"),
+            (
+                json!({"name": "a", "inner": [{"count": 1}, {}]}),
+                "/inner/1/count required",
+            ),
+            (
+                json!({"name": "a", "inner": [{"count": "1"}]}),
+                "/inner/0/count wrong_type",
+            ),
+            (
+                json!({"name": "a", "inner": [{"count": 256}]}),
+                "/inner/0/count out_of_range",
+            ),
+            (
+                json!({"name": "a", "inner": [{"count": 1, "x/y": 1}]}),
+                "/inner/0/x~1y unknown_field",
+            ),
             (json!({"name": "a\u{0}"}), "/name invalid_text"),
             (json!({"name": "a", "inner": [{"\u{0}": 1}]}), "/inner/0 invalid_text"),
-            (json!({"name": "a", "inner": [["x", "\u{0}"]]}), "/inner/0/1 invalid_text"),
+            (
+                json!({"name": "a", "inner": [["x", "\u{0}"]]}),
+                "/inner/0/1 invalid_text",
+            ),
         ] {
             assert_eq!(refused(body.to_string().as_bytes()).1, place, "{body}");
         }

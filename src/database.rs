@@ -54,9 +54,13 @@ impl Database {
 
     /// A transaction in the principal's tenant, which is created on first sight. `operation` comes from [`operation!`].
     pub(crate) fn enter(&self, principal: &Principal, operation: &'static str) -> Transaction<'_> {
-        let entrance =
-            Statement::new(operation).bind(principal.tenant.as_str()).bind(TenantId::new(&*self.clock));
-        Transaction { database: self, statements: vec![entrance] }
+        let entrance = Statement::new(operation)
+            .bind(principal.tenant.as_str())
+            .bind(TenantId::new(&*self.clock));
+        Transaction {
+            database: self,
+            statements: vec![entrance],
+        }
     }
 }
 
@@ -77,7 +81,10 @@ impl Transaction<'_> {
     pub(crate) async fn commit(self) -> Result<Rows, Failure> {
         // Every operation of the API may be repeated after a lost answer: its ids and times were made before it was
         // sent, so that the second time it finds its own rows.
-        let batch = self.statements.into_iter().fold(Batch::write(Repeat::Harmless), Batch::push);
+        let batch = self
+            .statements
+            .into_iter()
+            .fold(Batch::write(Repeat::Harmless), Batch::push);
         self.database.neon.batch(&batch).await.map(Rows).map_err(Failure::from)
     }
 }
@@ -148,9 +155,7 @@ fn problem_of(error: &Error) -> Problem {
     let away = match error {
         Error::Unreachable { .. } | Error::Timeout(_) => true,
         // Serialisation failures and deadlocks that outlasted the tries; exhausted resources; cancelled statements.
-        Error::Database(error) => {
-            ["40", "53", "57"].iter().any(|class| error.sqlstate.starts_with(class))
-        }
+        Error::Database(error) => ["40", "53", "57"].iter().any(|class| error.sqlstate.starts_with(class)),
         _ => false,
     };
     if !away {

@@ -30,7 +30,9 @@ impl IdempotencyKey {
     /// 422 `invalid_request` that points at `Idempotency-Key:`.
     pub fn parse(header: &[u8]) -> Result<Self, Problem> {
         match std::str::from_utf8(header) {
-            Ok(text) if (1..=MAX_KEY_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(text)
+                if (1..=MAX_KEY_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
                 Ok(Self(text.to_owned()))
             }
             _ => Err(Problem::invalid(vec![FieldError::new(
@@ -90,7 +92,13 @@ impl Reservation {
             Problem::internal()
         })?;
         let body_hash = if key.is_some() { hash(body)? } else { String::new() };
-        Ok(Self { route, key, body_hash, status, answer })
+        Ok(Self {
+            route,
+            key,
+            body_hash,
+            status,
+            answer,
+        })
     }
 
     /// Takes the key, unless somebody has it. The transaction waits here for a twin that is still at work.
@@ -116,7 +124,11 @@ impl Reservation {
     /// Reads who holds the key. Comes last.
     pub(crate) fn read(&self, transaction: &mut Transaction<'_>) -> Held {
         Held(self.key.as_ref().map(|key| {
-            transaction.push(Statement::new(include_str!("idempotency/read.sql")).bind(self.route).bind(key))
+            transaction.push(
+                Statement::new(include_str!("idempotency/read.sql"))
+                    .bind(self.route)
+                    .bind(key),
+            )
         }))
     }
 
@@ -135,7 +147,9 @@ impl Reservation {
     /// 409 `idempotency_conflict`, if that request had another body.
     pub(crate) fn replay(&self, rows: &Rows, held: Held) -> Result<Option<Answer>, Problem> {
         let Some(statement) = held.0 else { return Ok(None) };
-        let Some(holder) = rows.one::<Holder>(statement)? else { return Ok(None) };
+        let Some(holder) = rows.one::<Holder>(statement)? else {
+            return Ok(None);
+        };
         if holder.body_hash != self.body_hash {
             return Err(Problem::conflict(
                 "idempotency_conflict",
@@ -160,7 +174,12 @@ impl Reservation {
 fn answer(route: &str, status: u16, body: Value, replayed: bool) -> Answer {
     let path = route.strip_prefix("POST ").unwrap_or(route);
     let id = body.get("id").and_then(Value::as_str).unwrap_or_default();
-    Answer { status, location: format!("{path}/{id}"), body, replayed }
+    Answer {
+        status,
+        location: format!("{path}/{id}"),
+        body,
+        replayed,
+    }
 }
 
 /// SHA-256 of the canonical form (RFC 8785), so that neither spaces nor the order of keys make another body.
@@ -169,11 +188,13 @@ fn hash(body: &Value) -> Result<String, Problem> {
         tracing::error!(%error, "a body that was read as JSON has no canonical form");
         Problem::internal()
     })?;
-    Ok(Sha256::digest(canonical).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(Sha256::digest(canonical)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a string does not fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
 }
 
 #[cfg(test)]
@@ -188,7 +209,10 @@ mod tests {
             assert!(IdempotencyKey::parse(good).is_ok());
         }
         for bad in [&b""[..], b" ", b"a b", b"a\t", "ä".as_bytes(), b"\xff", &[b'x'; 256]] {
-            assert_eq!(IdempotencyKey::parse(bad).unwrap_err().errors[0].pointer, "Idempotency-Key:");
+            assert_eq!(
+                IdempotencyKey::parse(bad).unwrap_err().errors[0].pointer,
+                "Idempotency-Key:"
+            );
         }
     }
 

@@ -21,10 +21,18 @@ pub(crate) fn check<'a>(labels: impl Iterator<Item = (&'a str, Option<&'a str>)>
         count = count.saturating_add(usize::from(value.is_some()));
         let at = || format!("/labels/{}", pointer_token(key));
         if key.is_empty() || key.chars().count() > MAX_KEY_CHARS {
-            errors.push(FieldError::new(at(), "invalid_format", format!("a label's key has 1 to {MAX_KEY_CHARS} characters")));
+            errors.push(FieldError::new(
+                at(),
+                "invalid_format",
+                format!("a label's key has 1 to {MAX_KEY_CHARS} characters"),
+            ));
         }
         if value.is_some_and(|value| value.chars().count() > MAX_VALUE_CHARS) {
-            errors.push(FieldError::new(at(), "too_large", format!("a label's value has at most {MAX_VALUE_CHARS} characters")));
+            errors.push(FieldError::new(
+                at(),
+                "too_large",
+                format!("a label's value has at most {MAX_VALUE_CHARS} characters"),
+            ));
         }
         // The body's size bounds the number of labels, but nobody needs an error for each of them.
         if errors.len() > MAX_LABELS {

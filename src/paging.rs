@@ -57,7 +57,11 @@ impl PageRequest {
         let after = query.take("cursor").and_then(|cursor| {
             let id = read_cursor(&cursor, binding);
             if id.is_none() {
-                query.refuse("cursor", "invalid_cursor", "is not a cursor of this list with these filters");
+                query.refuse(
+                    "cursor",
+                    "invalid_cursor",
+                    "is not a cursor of this list with these filters",
+                );
             }
             id
         });
@@ -79,8 +83,14 @@ impl PageRequest {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next_cursor = rows.last().filter(|_| more).map(|last| write_cursor(id(last), self.binding));
-        Page { items: rows, next_cursor }
+        let next_cursor = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| write_cursor(id(last), self.binding));
+        Page {
+            items: rows,
+            next_cursor,
+        }
     }
 }
 
@@ -117,13 +127,20 @@ pub(crate) struct Query {
 impl Query {
     /// `raw` is what follows the question mark.
     pub(crate) fn read(raw: Option<&str>) -> Self {
-        let left = url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).into_owned().collect();
-        Self { left, errors: Vec::new() }
+        let left = url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+        Self {
+            left,
+            errors: Vec::new(),
+        }
     }
 
     /// A parameter's value.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
-        let (mut taken, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.left).into_iter().partition(|(key, _)| key == name);
+        let (mut taken, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.left)
+            .into_iter()
+            .partition(|(key, _)| key == name);
         self.left = left;
         if taken.len() > 1 {
             self.refuse(name, "duplicate", "is there more than once");
@@ -146,9 +163,16 @@ impl Query {
         let value = self.take(name)?;
         // `parse` would take a sign.
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-        let number = value.parse().ok().filter(|number| digits && (least..=most).contains(number));
+        let number = value
+            .parse()
+            .ok()
+            .filter(|number| digits && (least..=most).contains(number));
         if number.is_none() {
-            self.refuse(name, "out_of_range", format!("must be a whole number from {least} to {most}"));
+            self.refuse(
+                name,
+                "out_of_range",
+                format!("must be a whole number from {least} to {most}"),
+            );
         }
         number
     }
@@ -166,7 +190,11 @@ impl Query {
             let shown: String = name.chars().take(64).collect();
             self.refuse(&shown, "unknown_parameter", "there is no such query parameter here");
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.errors))
+        }
     }
 }
 
@@ -182,7 +210,11 @@ mod tests {
 
     fn refused(raw: &str) -> String {
         let errors = page(raw, "runs", None).unwrap_err().errors;
-        errors.iter().map(|error| format!("{} {}", error.pointer, error.code)).collect::<Vec<_>>().join(", ")
+        errors
+            .iter()
+            .map(|error| format!("{} {}", error.pointer, error.code))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     #[test]
@@ -206,7 +238,11 @@ mod tests {
             assert_eq!(refused(&format!("limit={limit}")), "?limit out_of_range", "{limit}");
         }
         for cursor in ["", "x", "AAAA", "%00", &"A".repeat(32), &"A".repeat(10_000)] {
-            assert_eq!(refused(&format!("cursor={cursor}")), "?cursor invalid_cursor", "{cursor}");
+            assert_eq!(
+                refused(&format!("cursor={cursor}")),
+                "?cursor invalid_cursor",
+                "{cursor}"
+            );
         }
         assert_eq!(refused("limit=1&limit=2"), "?limit duplicate");
         assert_eq!(refused("Limit=1&x"), "?Limit unknown_parameter, ?x unknown_parameter");

@@ -1,7 +1,7 @@
 //! Requests on their way in, and answers on their way out: between JavaScript's types and the router's, and from bytes
 //! to what an endpoint takes. No request, however broken, may end as a 500 here.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use aos::{
     body::{self, MAX_BODY_BYTES},
@@ -162,14 +162,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     }
 }
 
-impl<T> InPath<T> {
-    /// What a text of the path names.
-    ///
-    /// # Errors
-    /// 404 `not_found`: nothing has an id that is none.
-    pub(crate) fn id<I: std::str::FromStr>(text: &str, what: &str) -> Result<I, Refused> {
-        text.parse().map_err(|_| Refused(Problem::not_found(what)))
-    }
+/// The id that a part of the path is.
+///
+/// # Errors
+/// 404 `not_found`: what is no id is nothing's.
+pub(crate) fn id<I: FromStr>(text: &str, what: &str) -> Result<I, Refused> {
+    text.parse().map_err(|_| Refused(Problem::not_found(what)))
 }
 
 /// The header `Idempotency-Key`, if it is there.

@@ -8,8 +8,8 @@ use crate::{
     auth::Principal,
     body::Body,
     database::{Database, Failure, operation},
-    ids::AgentId,
     idempotency::{Answer, IdempotencyKey, Reservation},
+    ids::AgentId,
     integrations::neon::Statement,
     labels::{self, Labels},
     problem::Problem,
@@ -123,6 +123,15 @@ fn check(new: &NewAgent, skills: &Registry) -> Result<(), Problem> {
         max_runs_per_minute: Some(new.max_runs_per_minute),
     };
     fields.check(skills, &mut errors);
-    labels::check(new.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))), &mut errors);
-    if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
+    labels::check(
+        new.labels
+            .iter()
+            .map(|(key, value)| (key.as_str(), Some(value.as_str()))),
+        &mut errors,
+    );
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid(errors))
+    }
 }

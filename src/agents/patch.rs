@@ -99,8 +99,15 @@ fn check(patch: &AgentPatch, skills: &Registry) -> Result<(), Problem> {
     };
     fields.check(skills, &mut errors);
     let changes = patch.labels.iter().flatten();
-    labels::check(changes.map(|(key, value)| (key.as_str(), value.as_deref())), &mut errors);
-    if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
+    labels::check(
+        changes.map(|(key, value)| (key.as_str(), value.as_deref())),
+        &mut errors,
+    );
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid(errors))
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +125,14 @@ mod tests {
     fn null_resets_the_model_and_nothing_else() {
         assert_eq!(read(json!({"model": null})).unwrap().model, Some(None));
         assert_eq!(read(json!({})).unwrap(), AgentPatch::default());
-        for field in ["name", "instructions", "allowed_skills", "max_concurrent_runs", "max_runs_per_minute", "labels"] {
+        for field in [
+            "name",
+            "instructions",
+            "allowed_skills",
+            "max_concurrent_runs",
+            "max_runs_per_minute",
+            "labels",
+        ] {
             let errors = read(json!({ field: null })).unwrap_err().errors;
             assert_eq!(errors[0].pointer, format!("/{field}"));
         }

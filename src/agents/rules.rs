@@ -33,20 +33,34 @@ pub(super) struct Fields<'a> {
 impl Fields<'_> {
     /// Everything that is wrong with them.
     pub(super) fn check(&self, skills: &Registry, errors: &mut Vec<FieldError>) {
-        let mut refuse =
-            |pointer: &str, code, detail: String| errors.push(FieldError::new(pointer, code, detail));
+        let mut refuse = |pointer: &str, code, detail: String| errors.push(FieldError::new(pointer, code, detail));
         if let Some(name) = self.name
             && (name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS)
         {
-            refuse("/name", "invalid_format", format!("must have 1 to {MAX_NAME_CHARS} characters, not only spaces"));
+            refuse(
+                "/name",
+                "invalid_format",
+                format!("must have 1 to {MAX_NAME_CHARS} characters, not only spaces"),
+            );
         }
-        if self.instructions.is_some_and(|text| text.len() > MAX_INSTRUCTIONS_BYTES) {
-            refuse("/instructions", "too_large", format!("may have {MAX_INSTRUCTIONS_BYTES} bytes"));
+        if self
+            .instructions
+            .is_some_and(|text| text.len() > MAX_INSTRUCTIONS_BYTES)
+        {
+            refuse(
+                "/instructions",
+                "too_large",
+                format!("may have {MAX_INSTRUCTIONS_BYTES} bytes"),
+            );
         }
         if let Some(model) = self.model
             && (model.trim().is_empty() || model.chars().count() > MAX_MODEL_CHARS)
         {
-            refuse("/model", "invalid_format", format!("must have 1 to {MAX_MODEL_CHARS} characters, or be null"));
+            refuse(
+                "/model",
+                "invalid_format",
+                format!("must have 1 to {MAX_MODEL_CHARS} characters, or be null"),
+            );
         }
         for (pointer, number, most) in [
             ("/max_concurrent_runs", self.max_concurrent_runs, MAX_CONCURRENT_RUNS),
@@ -64,14 +78,22 @@ impl Fields<'_> {
 
 fn check_skills(allowed: &[String], skills: &Registry, errors: &mut Vec<FieldError>) {
     if allowed.len() > MAX_SKILLS {
-        errors.push(FieldError::new("/allowed_skills", "too_many", format!("an agent may have {MAX_SKILLS} skills")));
+        errors.push(FieldError::new(
+            "/allowed_skills",
+            "too_many",
+            format!("an agent may have {MAX_SKILLS} skills"),
+        ));
     }
     let mut seen = BTreeSet::new();
     for (index, name) in allowed.iter().enumerate().take(MAX_SKILLS) {
         let at = format!("/allowed_skills/{index}");
         if skills.get(name).is_none() {
             let known: Vec<&str> = skills.iter().map(|skill| skill.contract().name).collect();
-            errors.push(FieldError::new(at, "unknown_skill", format!("there is no such skill; there are {}", known.join(", "))));
+            errors.push(FieldError::new(
+                at,
+                "unknown_skill",
+                format!("there is no such skill; there are {}", known.join(", ")),
+            ));
         } else if !seen.insert(name) {
             errors.push(FieldError::new(at, "duplicate", "is named already"));
         }

@@ -119,9 +119,16 @@ pub async fn create(
     let Body { value: new, json } = body;
     let (agent_id, labels) = (new.agent_id, new.labels.clone());
     let (plan, input) = check(new, skills)?;
-    let steps: Vec<(StepId, &super::plan::Step)> =
-        plan.steps().iter().map(|step| (StepId::new(database.clock()), step)).collect();
-    let to_ring: Vec<StepId> = steps.iter().filter(|(_, step)| step.needs().is_empty()).map(|(id, _)| *id).collect();
+    let steps: Vec<(StepId, &super::plan::Step)> = plan
+        .steps()
+        .iter()
+        .map(|step| (StepId::new(database.clock()), step))
+        .collect();
+    let to_ring: Vec<StepId> = steps
+        .iter()
+        .filter(|(_, step)| step.needs().is_empty())
+        .map(|(id, _)| *id)
+        .collect();
     let now = database.now();
     let run = RunSummary {
         id: RunId::new(database.clock()),
@@ -153,28 +160,55 @@ pub async fn create(
             .bind_json(&plan.skills()),
     );
     let rows: Vec<StepRow<'_>> = steps.iter().map(|(id, step)| step_row(*id, step)).collect();
-    transaction.push(Statement::new(include_str!("sql/create_steps.sql")).bind(run.id).bind_json(&rows).bind(ring_grace_s));
-    reservation.release(Statement::new(include_str!("sql/release_key.sql")).bind(run.id), &mut transaction);
+    transaction.push(
+        Statement::new(include_str!("sql/create_steps.sql"))
+            .bind(run.id)
+            .bind_json(&rows)
+            .bind(ring_grace_s),
+    );
+    reservation.release(
+        Statement::new(include_str!("sql/release_key.sql")).bind(run.id),
+        &mut transaction,
+    );
     let held = reservation.read(&mut transaction);
     let rows = transaction.commit().await?;
 
     if let Some(answer) = reservation.replay(&rows, held)? {
-        return Ok(Created { answer, to_ring: Vec::new() });
+        return Ok(Created {
+            answer,
+            to_ring: Vec::new(),
+        });
     }
     refusal(&rows.only(verdict)?, &plan, now)?;
-    Ok(Created { answer: reservation.into_answer(), to_ring })
+    Ok(Created {
+        answer: reservation.into_answer(),
+        to_ring,
+    })
 }
 
 /// Everything that can be known without the database.
 fn check(new: NewRun, skills: &Registry) -> Result<(Plan, Value), Problem> {
     let mut errors = Vec::new();
-    labels::check(new.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))), &mut errors);
+    labels::check(
+        new.labels
+            .iter()
+            .map(|(key, value)| (key.as_str(), Some(value.as_str()))),
+        &mut errors,
+    );
     let input = Value::Object(new.input);
     if compact_len(&input, MAX_INPUT_BYTES).is_none() {
-        errors.push(FieldError::new("/input", "too_large", format!("may have {MAX_INPUT_BYTES} bytes as compact JSON")));
+        errors.push(FieldError::new(
+            "/input",
+            "too_large",
+            format!("may have {MAX_INPUT_BYTES} bytes as compact JSON"),
+        ));
     }
     if new.goal.is_some() {
-        errors.push(FieldError::new("/goal", "not_supported", "goals are not planned yet; send a `plan`"));
+        errors.push(FieldError::new(
+            "/goal",
+            "not_supported",
+            "goals are not planned yet; send a `plan`",
+        ));
     }
     let plan = match new.plan {
         Some(draft) => validate(&draft, &PlanContext { skills, input: &input })
@@ -236,7 +270,11 @@ fn refusal(verdict: &Verdict, plan: &Plan, now: Timestamp) -> Result<(), Problem
         .filter(|step| verdict.missing_skills.iter().any(|skill| skill == step.skill()))
         .map(|step| {
             let at = format!("/plan/steps/{}/skill", step.index());
-            FieldError::new(at, "skill_not_allowed", format!("the agent may not use `{}`", step.skill()))
+            FieldError::new(
+                at,
+                "skill_not_allowed",
+                format!("the agent may not use `{}`", step.skill()),
+            )
         })
         .collect();
     if !forbidden.is_empty() {
@@ -248,9 +286,16 @@ fn refusal(verdict: &Verdict, plan: &Plan, now: Timestamp) -> Result<(), Problem
     };
     if let Some(since) = verdict.minute_full_since {
         let left = SignedDuration::from_secs(60).saturating_sub(now.duration_since(since));
-        let seconds = left.as_secs().saturating_add(i64::from(left.subsec_nanos() > 0)).clamp(1, 60);
+        let seconds = left
+            .as_secs()
+            .saturating_add(i64::from(left.subsec_nanos() > 0))
+            .clamp(1, 60);
         let detail = "as many runs as `max_runs_per_minute` allows were created within the last minute";
-        return Err(limited("agent_rate_limit", detail, u32::try_from(seconds).unwrap_or(60)));
+        return Err(limited(
+            "agent_rate_limit",
+            detail,
+            u32::try_from(seconds).unwrap_or(60),
+        ));
     }
     if !verdict.too_many_open {
         tracing::error!("a run was refused without a reason");

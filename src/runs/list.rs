@@ -2,10 +2,7 @@
 
 use utoipa::IntoParams;
 
-use super::{
-    status::RunStatus,
-    view::RunSummary,
-};
+use super::{status::RunStatus, view::RunSummary};
 use crate::{
     auth::Principal,
     database::{Database, operation},
@@ -40,10 +37,17 @@ impl RunFilters {
 ///
 /// # Errors
 /// 422 `invalid_request` that points at `?limit`, `?cursor`, `?status`, `?agent_id` or an unknown parameter.
-pub async fn list(database: &Database, principal: &Principal, query: Option<&str>) -> Result<Page<RunSummary>, Problem> {
+pub async fn list(
+    database: &Database,
+    principal: &Principal,
+    query: Option<&str>,
+) -> Result<Page<RunSummary>, Problem> {
     let mut query = Query::read(query);
     let RunFilters { status, agent_id } = RunFilters::take(&mut query);
-    let filters = [status.map(|status| status.as_str().to_owned()), agent_id.map(|id| id.to_string())];
+    let filters = [
+        status.map(|status| status.as_str().to_owned()),
+        agent_id.map(|id| id.to_string()),
+    ];
     let page = PageRequest::take(&mut query, "runs", &filters);
     query.finish()?;
     let mut transaction = database.enter(principal, operation!("runs.list"));

@@ -19,7 +19,7 @@ use crate::{
     ids::{AgentId, RunId},
     integrations::neon::Statement,
     labels::Labels,
-    paging::Query,
+    paging::{MAX_LIMIT, Query},
     problem::Problem,
 };
 
@@ -28,17 +28,13 @@ pub const MAX_WAIT_S: u32 = 30;
 /// Bytes of all outputs in one answer: the smallest ones come first, and what goes beyond is left out. Far below the
 /// gateway's limit of 10 MiB, because an answer is in memory more than once.
 const MAX_OUTPUT_BYTES: u32 = 4 * 1024 * 1024;
-/// Entries of a history where the caller does not say.
-const DEFAULT_HISTORY: u32 = 100;
-/// Entries of a history.
-const MAX_HISTORY: u32 = 500;
 
 /// The query of `GET /v1/runs/{id}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct GetRun {
     /// Holds the answer until the run ends, for at most this many seconds.
-    #[param(minimum = 0, maximum = 30, default = 0)]
+    #[param(required = false, minimum = 0, maximum = 30, default = 0)]
     pub wait: u32,
 }
 
@@ -59,10 +55,10 @@ impl GetRun {
 #[into_params(parameter_in = Query)]
 pub struct GetHistory {
     /// The number after which to begin.
-    #[param(default = 0)]
+    #[param(required = false, minimum = 0, default = 0)]
     pub after: u32,
     /// Entries to answer.
-    #[param(minimum = 1, maximum = 500, default = 100)]
+    #[param(required = false, minimum = 1, maximum = 100, default = 100)]
     pub limit: u32,
 }
 
@@ -74,8 +70,10 @@ impl GetHistory {
     pub fn parse(raw: Option<&str>) -> Result<Self, Problem> {
         let mut query = Query::read(raw);
         // The database counts in i32.
-        let after = query.take_number("after", 0, i32::MAX.unsigned_abs()).unwrap_or_default();
-        let limit = query.take_number("limit", 1, MAX_HISTORY).unwrap_or(DEFAULT_HISTORY);
+        let after = query
+            .take_number("after", 0, i32::MAX.unsigned_abs())
+            .unwrap_or_default();
+        let limit = query.take_number("limit", 1, MAX_LIMIT).unwrap_or(MAX_LIMIT);
         query.finish().map(|()| Self { after, limit })
     }
 }
@@ -147,13 +145,22 @@ pub async fn get(database: &Database, principal: &Principal, id: RunId, query: G
             return Err(Problem::not_found("run"));
         }
         clock.sleep(pause.min(left)).await;
-        pause = pause.saturating_mul(3).checked_div(2).unwrap_or(pause).min(Duration::from_secs(2));
+        pause = pause
+            .saturating_mul(3)
+            .checked_div(2)
+            .unwrap_or(pause)
+            .min(Duration::from_secs(2));
     }
 }
 
 /// Reads a run; one that has not ended only if `open_too`.
 pub(super) fn push_read(transaction: &mut Transaction<'_>, id: RunId, open_too: bool) -> usize {
-    transaction.push(Statement::new(include_str!("sql/read.sql")).bind(id).bind(MAX_OUTPUT_BYTES).bind(open_too))
+    transaction.push(
+        Statement::new(include_str!("sql/read.sql"))
+            .bind(id)
+            .bind(MAX_OUTPUT_BYTES)
+            .bind(open_too),
+    )
 }
 
 /// The run that [`push_read`] found.
@@ -170,7 +177,11 @@ pub async fn steps(database: &Database, principal: &Principal, id: RunId) -> Res
     let read = push_steps(&mut transaction, id, None, MAX_OUTPUT_BYTES);
     let items = transaction.commit().await?.all::<Step>(read)?;
     // A plan has at least one step.
-    if items.is_empty() { Err(Problem::not_found("run")) } else { Ok(Steps { items }) }
+    if items.is_empty() {
+        Err(Problem::not_found("run"))
+    } else {
+        Ok(Steps { items })
+    }
 }
 
 /// `GET /v1/runs/{id}/steps/{key}`: one step with its whole output.
@@ -184,11 +195,20 @@ pub async fn step(database: &Database, principal: &Principal, id: RunId, key: &s
     }
     let mut transaction = database.enter(principal, operation!("runs.step"));
     let read = push_steps(&mut transaction, id, Some(key), i32::MAX.unsigned_abs());
-    transaction.commit().await?.one(read)?.ok_or_else(|| Problem::not_found("step"))
+    transaction
+        .commit()
+        .await?
+        .one(read)?
+        .ok_or_else(|| Problem::not_found("step"))
 }
 
 fn push_steps(transaction: &mut Transaction<'_>, id: RunId, key: Option<&str>, max_output_bytes: u32) -> usize {
-    transaction.push(Statement::new(include_str!("sql/steps.sql")).bind(id).bind(key).bind(max_output_bytes))
+    transaction.push(
+        Statement::new(include_str!("sql/steps.sql"))
+            .bind(id)
+            .bind(key)
+            .bind(max_output_bytes),
+    )
 }
 
 /// `GET /v1/runs/{id}/history`: what became of the run and its steps, in order.
@@ -204,7 +224,10 @@ pub async fn history(
     let mut transaction = database.enter(principal, operation!("runs.history"));
     let found = transaction.push(Statement::new(include_str!("sql/found.sql")).bind(id));
     let read = transaction.push(
-        Statement::new(include_str!("sql/history.sql")).bind(id).bind(query.after).bind(query.limit.saturating_add(1)),
+        Statement::new(include_str!("sql/history.sql"))
+            .bind(id)
+            .bind(query.after)
+            .bind(query.limit.saturating_add(1)),
     );
     let rows = transaction.commit().await?;
     if rows.affected(found) == 0 {

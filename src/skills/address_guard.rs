@@ -21,8 +21,27 @@ const MAX_LABEL_BYTES: usize = 63;
 /// Top-level names that no public server has: reserved (RFC 2606, 6761, 6762, 7686, 8375, 9476), set aside by ICANN
 /// for private use (`internal`, `corp`, `home`, `mail`), or in wide use on private networks.
 const PRIVATE_SUFFIXES: &[&str] = &[
-    "alt", "corp", "domain", "example", "home", "home.arpa", "in-addr.arpa", "internal", "intra", "intranet", "invalid",
-    "ip6.arpa", "lan", "local", "localdomain", "localhost", "mail", "onion", "private", "test", "workgroup",
+    "alt",
+    "corp",
+    "domain",
+    "example",
+    "home",
+    "home.arpa",
+    "in-addr.arpa",
+    "internal",
+    "intra",
+    "intranet",
+    "invalid",
+    "ip6.arpa",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "mail",
+    "onion",
+    "private",
+    "test",
+    "workgroup",
 ];
 
 /// Which addresses may be named.
@@ -84,15 +103,22 @@ pub fn check(url: &str, rules: &AddressRules) -> Result<Url, GuardError> {
     }
     // The URL parser would silently drop tabs and line ends, trim spaces, read `\` as `/` and supply missing slashes;
     // a reader of the plan would see another URL than the one called.
-    if url.chars().any(|char| char.is_control() || char.is_whitespace() || char == '\\') {
+    if url
+        .chars()
+        .any(|char| char.is_control() || char.is_whitespace() || char == '\\')
+    {
         return Err(GuardError::Malformed);
     }
     let parsed = Url::parse(url).map_err(|_| GuardError::Malformed)?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(GuardError::Scheme);
     }
-    let after_scheme = url.get(parsed.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
-    let authority = after_scheme.and_then(|rest| rest.split(['/', '?', '#']).next()).ok_or(GuardError::Malformed)?;
+    let after_scheme = url
+        .get(parsed.scheme().len()..)
+        .and_then(|rest| rest.strip_prefix("://"));
+    let authority = after_scheme
+        .and_then(|rest| rest.split(['/', '?', '#']).next())
+        .ok_or(GuardError::Malformed)?;
     // The parser forgets an empty user name: `http://@host` would pass as `http://host`.
     if authority.contains('@') {
         return Err(GuardError::Credentials);
@@ -115,7 +141,10 @@ pub fn check_parsed(mut url: Url, rules: &AddressRules) -> Result<Url, GuardErro
         return Err(GuardError::Credentials);
     }
     url.set_fragment(None);
-    let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(GuardError::Malformed)?;
+    let port = url
+        .port_or_known_default()
+        .filter(|port| *port != 0)
+        .ok_or(GuardError::Malformed)?;
     let loopback_allowed = !rules.production && rules.allowed_loopback_ports.contains(&port);
     match url.host().ok_or(GuardError::Malformed)? {
         Host::Ipv4(address) if loopback_allowed && address == std::net::Ipv4Addr::LOCALHOST => Ok(url),
@@ -124,7 +153,11 @@ pub fn check_parsed(mut url: Url, rules: &AddressRules) -> Result<Url, GuardErro
         Host::Ipv4(address) if !networks::is_public_v4(address) => Err(GuardError::PrivateAddress),
         Host::Ipv6(address) if !networks::is_public_v6(address) => Err(GuardError::PrivateAddress),
         host @ (Host::Ipv4(_) | Host::Ipv6(_)) => {
-            if is_own(&host.to_string(), rules) { Err(GuardError::OwnHost) } else { Ok(url) }
+            if is_own(&host.to_string(), rules) {
+                Err(GuardError::OwnHost)
+            } else {
+                Ok(url)
+            }
         }
         Host::Domain(name) => {
             let name = name.strip_suffix('.').unwrap_or(name).to_owned();
@@ -139,7 +172,9 @@ pub fn check_parsed(mut url: Url, rules: &AddressRules) -> Result<Url, GuardErro
 fn check_name(name: &str, rules: &AddressRules) -> Result<(), GuardError> {
     let is_label = |label: &str| {
         (1..=MAX_LABEL_BYTES).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     if name.len() > MAX_NAME_BYTES || !name.split('.').all(is_label) {
         return Err(GuardError::Malformed);
@@ -163,7 +198,8 @@ fn is_own(host: &str, rules: &AddressRules) -> bool {
 
 /// Whether `name` is `domain` or a subdomain of it.
 fn is_within(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    name.strip_suffix(domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -13,7 +13,12 @@ pub(super) trait Failure: Copy + 'static {
 
     /// The error of one occurrence.
     fn error(self, message: impl Into<String>) -> OutcomeError {
-        let FailureMode { code, category, retryable, .. } = self.mode();
+        let FailureMode {
+            code,
+            category,
+            retryable,
+            ..
+        } = self.mode();
         let error = OutcomeError::new(category, code, message);
         if retryable { error.retryable() } else { error }
     }

@@ -158,8 +158,14 @@ impl Skill for HttpCall {
                 Ok(Some(request)) => request,
                 Ok(None) => return failed(HttpFailure::InvalidParams, "method and url are required"),
                 Err(errors) => {
-                    let is_forbidden = errors.iter().any(|error| error.code == super::params::FORBIDDEN_ADDRESS);
-                    let failure = if is_forbidden { HttpFailure::ForbiddenAddress } else { HttpFailure::InvalidParams };
+                    let is_forbidden = errors
+                        .iter()
+                        .any(|error| error.code == super::params::FORBIDDEN_ADDRESS);
+                    let failure = if is_forbidden {
+                        HttpFailure::ForbiddenAddress
+                    } else {
+                        HttpFailure::InvalidParams
+                    };
                     return failed(failure, in_words(&errors));
                 }
             };
@@ -184,7 +190,12 @@ async fn send(mut request: Request, class: EffectClass, call: &Call<'_>) -> Outc
     let user_agent = HeaderValue::from_static(concat!("AOS/", env!("CARGO_PKG_VERSION")));
     request.headers.entry(header::USER_AGENT).or_insert(user_agent);
 
-    let target = format!("{} {}{}", request.method, request.url.host_str().unwrap_or_default(), request.url.path());
+    let target = format!(
+        "{} {}{}",
+        request.method,
+        request.url.host_str().unwrap_or_default(),
+        request.url.path()
+    );
     let host = request.url.host_str().unwrap_or_default().to_owned();
     let expected = std::mem::take(&mut request.expected);
     let mut exchange = Exchange::begin(call);
@@ -194,11 +205,20 @@ async fn send(mut request: Request, class: EffectClass, call: &Call<'_>) -> Outc
         Ok(answer) => {
             usage.bytes_in = u64::try_from(answer.response.body.len()).unwrap_or(u64::MAX);
             let may_have_changed = answer.response.status.is_success() || answer.response.status.is_redirection();
-            (answer::outcome(answer, class, &expected, call.services.clock.now(), &host), may_have_changed)
+            (
+                answer::outcome(answer, class, &expected, call.services.clock.now(), &host),
+                may_have_changed,
+            )
         }
-        Err(stopped) => (Outcome::failed(stopped_error(stopped, class, exchange.was_answered())), exchange.was_answered()),
+        Err(stopped) => (
+            Outcome::failed(stopped_error(stopped, class, exchange.was_answered())),
+            exchange.was_answered(),
+        ),
     };
-    let is_unknown = outcome.error.as_ref().is_some_and(|error| error.category == Category::UnknownEffect);
+    let is_unknown = outcome
+        .error
+        .as_ref()
+        .is_some_and(|error| error.category == Category::UnknownEffect);
     if changes && (may_have_changed || is_unknown) {
         outcome.effects.push(Effect {
             kind: Cow::Borrowed("http_request"),
@@ -217,7 +237,9 @@ fn stopped_error(stopped: Stopped, class: EffectClass, was_answered: bool) -> su
         Stopped::Forbidden(reason) => HttpFailure::ForbiddenAddress.error(format!("redirect: {reason}")),
         Stopped::InvalidRedirect => HttpFailure::InvalidRedirect.error("the target redirects to what is not a URL"),
         Stopped::TooManyRedirects => HttpFailure::TooManyRedirects.error("the target redirects more than 5 times"),
-        Stopped::OutOfTime if is_once && was_answered => HttpFailure::UnknownEffect.error("the time was up after a redirect"),
+        Stopped::OutOfTime if is_once && was_answered => {
+            HttpFailure::UnknownEffect.error("the time was up after a redirect")
+        }
         Stopped::OutOfTime => HttpFailure::Timeout.error("the time was up before the request could be sent"),
         Stopped::Fetch(FetchError::Refused(reason)) => HttpFailure::RequestRefused.error(reason),
         Stopped::Fetch(error) if is_once => {
@@ -247,14 +269,46 @@ impl HttpCall {
                 integration: None,
                 cost_model: "Free; one outside request per hop.",
                 limits: vec![
-                    Limit { what: "url", max: MAX_URL_BYTES as u64, unit: "bytes" },
-                    Limit { what: "headers", max: params::MAX_HEADERS as u64, unit: "items" },
-                    Limit { what: "query", max: params::MAX_QUERY as u64, unit: "items" },
-                    Limit { what: "body", max: params::MAX_BODY_BYTES as u64, unit: "bytes" },
-                    Limit { what: "json", max: params::MAX_BODY_BYTES as u64, unit: "bytes" },
-                    Limit { what: "timeout_ms", max: params::MAX_TIMEOUT_MS as u64, unit: "ms" },
-                    Limit { what: "redirects", max: redirects::MAX_REDIRECTS as u64, unit: "items" },
-                    Limit { what: "output.body", max: MAX_ANSWER_BYTES as u64, unit: "bytes" },
+                    Limit {
+                        what: "url",
+                        max: MAX_URL_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "headers",
+                        max: params::MAX_HEADERS as u64,
+                        unit: "items",
+                    },
+                    Limit {
+                        what: "query",
+                        max: params::MAX_QUERY as u64,
+                        unit: "items",
+                    },
+                    Limit {
+                        what: "body",
+                        max: params::MAX_BODY_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "json",
+                        max: params::MAX_BODY_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "timeout_ms",
+                        max: params::MAX_TIMEOUT_MS as u64,
+                        unit: "ms",
+                    },
+                    Limit {
+                        what: "redirects",
+                        max: redirects::MAX_REDIRECTS as u64,
+                        unit: "items",
+                    },
+                    Limit {
+                        what: "output.body",
+                        max: MAX_ANSWER_BYTES as u64,
+                        unit: "bytes",
+                    },
                 ],
                 failure_modes: HttpFailure::modes(),
                 volatile: &["/headers/*"],
@@ -269,4 +323,3 @@ impl HttpCall {
         }
     }
 }
-

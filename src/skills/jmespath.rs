@@ -26,12 +26,17 @@ pub struct Expression {
 /// What is wrong with it, for a person.
 pub fn compile(expression: &str) -> Result<Expression, String> {
     if expression.len() > MAX_EXPRESSION_BYTES {
-        return Err(format!("an expression may have {MAX_EXPRESSION_BYTES} bytes, this one has {}", expression.len()));
+        return Err(format!(
+            "an expression may have {MAX_EXPRESSION_BYTES} bytes, this one has {}",
+            expression.len()
+        ));
     }
     depth::check(expression)?;
     let ast = ::jmespath::parse(expression)
         .map_err(|error| format!("{} (line {}, column {})", error.reason, error.line, error.column))?;
-    Ok(Expression { program: program::lower(&ast)? })
+    Ok(Expression {
+        program: program::lower(&ast)?,
+    })
 }
 
 /// Evaluates an expression on `input`.

@@ -61,12 +61,18 @@ fn read(params: &Value, stage: Stage) -> Result<Params<'_>, Vec<FieldError>> {
     let expression = reader.string("expression", MAX_EXPRESSION_BYTES);
     let mapping = reader.object("mapping", MAX_MAPPING);
     match (expression.is_present(), mapping.is_present()) {
-        (true, true) => reader.refuse("/mapping", params::CONFLICTING_FIELDS, "give expression or mapping, not both"),
+        (true, true) => reader.refuse(
+            "/mapping",
+            params::CONFLICTING_FIELDS,
+            "give expression or mapping, not both",
+        ),
         (false, false) => reader.refuse("/expression", params::REQUIRED, "give expression or mapping"),
         _ => {}
     }
     let program = match (expression, mapping) {
-        (Field::Is(text), _) => compile(&mut reader, "/expression", text).map_or(Field::Open, |one| Field::Is(Program::One(one))),
+        (Field::Is(text), _) => {
+            compile(&mut reader, "/expression", text).map_or(Field::Open, |one| Field::Is(Program::One(one)))
+        }
         (_, Field::Is(map)) => read_mapping(&mut reader, map),
         _ => Field::Open,
     };
@@ -81,20 +87,36 @@ fn read_mapping(reader: &mut Reader<'_>, map: &Map<String, Value>) -> Field<Prog
         match value.as_str() {
             None => reader.refuse(pointer, params::WRONG_TYPE, "an expression is a string"),
             Some(text) if reader.is_template(text) => {}
-            Some(text) => expressions.extend(compile(reader, &pointer, text).map(|expression| (name.clone(), expression))),
+            Some(text) => {
+                expressions.extend(compile(reader, &pointer, text).map(|expression| (name.clone(), expression)))
+            }
         }
     }
-    if expressions.len() == map.len() { Field::Is(Program::Mapping(expressions)) } else { Field::Open }
+    if expressions.len() == map.len() {
+        Field::Is(Program::Mapping(expressions))
+    } else {
+        Field::Open
+    }
 }
 
 fn compile(reader: &mut Reader<'_>, pointer: &str, text: &str) -> Option<Expression> {
-    jmespath::compile(text).map_err(|reason| reader.refuse(pointer, params::INVALID_VALUE, reason)).ok()
+    jmespath::compile(text)
+        .map_err(|reason| reader.refuse(pointer, params::INVALID_VALUE, reason))
+        .ok()
 }
 
 fn transform(params: &Value) -> Result<Value, (TransformFailure, String)> {
     let (input, program) = match read(params, Stage::Resolved) {
-        Ok(Params { input: Field::Is(input), program: Field::Is(program) }) => (input, program),
-        Ok(_) => return Err((TransformFailure::InvalidParams, "input and expression are required".to_owned())),
+        Ok(Params {
+            input: Field::Is(input),
+            program: Field::Is(program),
+        }) => (input, program),
+        Ok(_) => {
+            return Err((
+                TransformFailure::InvalidParams,
+                "input and expression are required".to_owned(),
+            ));
+        }
         Err(errors) => return Err((TransformFailure::InvalidParams, params::in_words(&errors))),
     };
     let output = match program {
@@ -129,11 +151,16 @@ fn bounded(value: &Value) -> Result<usize, (TransformFailure, String)> {
         let reason = format!("the result nests deeper than {} levels", params::MAX_DEPTH);
         return Err((TransformFailure::OutputTooLarge, reason));
     }
-    Some(params::json_bytes(value)).filter(|bytes| *bytes <= MAX_JSON_BYTES).ok_or_else(too_large)
+    Some(params::json_bytes(value))
+        .filter(|bytes| *bytes <= MAX_JSON_BYTES)
+        .ok_or_else(too_large)
 }
 
 fn too_large() -> (TransformFailure, String) {
-    (TransformFailure::OutputTooLarge, format!("the result has more than {MAX_JSON_BYTES} bytes as JSON"))
+    (
+        TransformFailure::OutputTooLarge,
+        format!("the result has more than {MAX_JSON_BYTES} bytes as JSON"),
+    )
 }
 
 impl Skill for JsonTransform {
@@ -178,10 +205,26 @@ impl Default for JsonTransform {
                 integration: None,
                 cost_model: "Free.",
                 limits: vec![
-                    Limit { what: "input", max: MAX_JSON_BYTES as u64, unit: "bytes" },
-                    Limit { what: "expression", max: MAX_EXPRESSION_BYTES as u64, unit: "bytes" },
-                    Limit { what: "mapping", max: MAX_MAPPING as u64, unit: "items" },
-                    Limit { what: "output", max: MAX_JSON_BYTES as u64, unit: "bytes" },
+                    Limit {
+                        what: "input",
+                        max: MAX_JSON_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "expression",
+                        max: MAX_EXPRESSION_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "mapping",
+                        max: MAX_MAPPING as u64,
+                        unit: "items",
+                    },
+                    Limit {
+                        what: "output",
+                        max: MAX_JSON_BYTES as u64,
+                        unit: "bytes",
+                    },
                 ],
                 failure_modes: TransformFailure::modes(),
                 volatile: &[],
@@ -196,9 +239,7 @@ impl Default for JsonTransform {
 
 /// The JSON Schema of the params.
 fn schema() -> Value {
-    let expression = |description: &str| {
-        json!({"type": "string", "minLength": 1, "maxLength": MAX_EXPRESSION_BYTES, "description": description})
-    };
+    let expression = |description: &str| json!({"type": "string", "minLength": 1, "maxLength": MAX_EXPRESSION_BYTES, "description": description});
     json!({
         "type": "object",
         "additionalProperties": false,

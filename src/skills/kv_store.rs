@@ -103,19 +103,28 @@ impl Skill for KvStore {
     fn execute<'a>(&'a self, call: Call<'a>) -> LocalBoxFuture<'a, Outcome> {
         async move {
             let (key, operation) = match read(call.params, Stage::Resolved) {
-                Ok(Params { key: Field::Is(key), operation: Field::Is(operation) }) => (key, operation),
+                Ok(Params {
+                    key: Field::Is(key),
+                    operation: Field::Is(operation),
+                }) => (key, operation),
                 Ok(_) => return failed(KvFailure::InvalidParams, "op and key are required"),
                 Err(errors) => return failed(KvFailure::InvalidParams, in_words(&errors)),
             };
             let Some(upstash) = &call.services.upstash else {
-                return failed(KvFailure::NotConfigured, "kv_store needs Upstash, which is not configured");
+                return failed(
+                    KvFailure::NotConfigured,
+                    "kv_store needs Upstash, which is not configured",
+                );
             };
             let result = ask(upstash, &call, key, &operation).await;
             let mut outcome = match result {
                 Ok(output) => Outcome::succeeded(output),
                 Err(error) => Outcome::failed(error),
             };
-            outcome.usage = Usage { requests: 1, ..Usage::default() };
+            outcome.usage = Usage {
+                requests: 1,
+                ..Usage::default()
+            };
             if matches!(operation, Operation::Write(_)) && outcome.error.is_none() {
                 outcome.effects.push(Effect {
                     kind: Cow::Borrowed("kv_write"),
@@ -148,16 +157,24 @@ async fn ask(upstash: &Upstash, call: &Call<'_>, key: &str, operation: &Operatio
         }
     };
     // Reads change nothing, and a write that is sent again finds its marker.
-    let reply = upstash.command(command, Repeat::Harmless).await.map_err(provider_error)?;
+    let reply = upstash
+        .command(command, Repeat::Harmless)
+        .await
+        .map_err(provider_error)?;
     output(operation, &reply)
 }
 
 /// The output that a reply means.
 fn output(operation: &Operation<'_>, reply: &Value) -> Result<Value, OutcomeError> {
     let number = || {
-        reply.as_i64().or_else(|| reply.as_str()?.parse::<i64>().ok()).ok_or_else(|| {
-            KvFailure::ProviderFailed.error("Upstash answered something else than a number").from_provider("upstash", None)
-        })
+        reply
+            .as_i64()
+            .or_else(|| reply.as_str()?.parse::<i64>().ok())
+            .ok_or_else(|| {
+                KvFailure::ProviderFailed
+                    .error("Upstash answered something else than a number")
+                    .from_provider("upstash", None)
+            })
     };
     if reply.as_str() == Some("!not_an_integer") {
         let message = "the stored value is not a whole number of 64 bits, or would leave that range";
@@ -167,7 +184,9 @@ fn output(operation: &Operation<'_>, reply: &Value) -> Result<Value, OutcomeErro
         Operation::Get => match reply {
             Value::Null => json!({"found": false, "value": null}),
             stored => {
-                let value = stored.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+                let value = stored
+                    .as_str()
+                    .and_then(|text| serde_json::from_str::<Value>(text).ok());
                 let value = value.ok_or_else(|| KvFailure::InvalidStoredValue.error("the stored value is not JSON"))?;
                 json!({"found": true, "value": value})
             }
@@ -193,7 +212,9 @@ fn provider_error(error: upstash::Error) -> OutcomeError {
         upstash::Error::Timeout(_) => KvFailure::Timeout,
         upstash::Error::Quota(_) => KvFailure::RateLimited,
         upstash::Error::Unauthorized(_) => KvFailure::Unauthorized,
-        upstash::Error::Command(_) | upstash::Error::TooLarge(_) | upstash::Error::Protocol(_) => KvFailure::ProviderFailed,
+        upstash::Error::Command(_) | upstash::Error::TooLarge(_) | upstash::Error::Protocol(_) => {
+            KvFailure::ProviderFailed
+        }
     };
     failure.error(error.to_string()).from_provider("upstash", None)
 }
@@ -230,10 +251,26 @@ impl Default for KvStore {
                 integration: Some("upstash"),
                 cost_model: "Free to the tenant; one request to Upstash per call.",
                 limits: vec![
-                    Limit { what: "key", max: params::MAX_KEY_BYTES as u64, unit: "bytes" },
-                    Limit { what: "value", max: params::MAX_VALUE_BYTES as u64, unit: "bytes" },
-                    Limit { what: "expected", max: params::MAX_VALUE_BYTES as u64, unit: "bytes" },
-                    Limit { what: "ttl_s", max: params::MAX_TTL_S as u64, unit: "s" },
+                    Limit {
+                        what: "key",
+                        max: params::MAX_KEY_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "value",
+                        max: params::MAX_VALUE_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "expected",
+                        max: params::MAX_VALUE_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "ttl_s",
+                        max: params::MAX_TTL_S as u64,
+                        unit: "s",
+                    },
                 ],
                 failure_modes: KvFailure::modes(),
                 volatile: &["/ttl_s"],

@@ -79,13 +79,20 @@ impl OutcomeError {
     /// The same, worth another attempt.
     #[must_use]
     pub fn retryable(self) -> Self {
-        Self { retryable: true, ..self }
+        Self {
+            retryable: true,
+            ..self
+        }
     }
 
     /// The same, with who said it and how.
     #[must_use]
     pub fn from_provider(self, provider: impl Into<String>, status: Option<u16>) -> Self {
-        Self { provider: Some(provider.into()), provider_status: status, ..self }
+        Self {
+            provider: Some(provider.into()),
+            provider_status: status,
+            ..self
+        }
     }
 }
 
@@ -174,6 +181,11 @@ impl Outcome {
 
     /// A failure that cost nothing.
     pub fn failed(error: OutcomeError) -> Self {
-        Self { status: OutcomeStatus::Failed, output: None, error: Some(error), ..Self::succeeded(Value::Null) }
+        Self {
+            status: OutcomeStatus::Failed,
+            output: None,
+            error: Some(error),
+            ..Self::succeeded(Value::Null)
+        }
     }
 }

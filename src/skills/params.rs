@@ -78,7 +78,12 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of `params`.
     pub(super) fn new(params: &'a Value, stage: Stage) -> Self {
-        let mut reader = Self { stage, object: params.as_object(), fields: Vec::new(), errors: Vec::new() };
+        let mut reader = Self {
+            stage,
+            object: params.as_object(),
+            fields: Vec::new(),
+            errors: Vec::new(),
+        };
         if reader.object.is_none() {
             reader.refuse("", WRONG_TYPE, "params are an object");
         }
@@ -97,13 +102,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A field read by `read`; a reference that stands in for the whole value leaves it open.
-    fn typed<T>(
-        &mut self,
-        name: &'static str,
-        wanted: &str,
-        read: impl FnOnce(&'a Value) -> Option<T>,
-    ) -> Field<T> {
-        let Some(value) = self.raw(name) else { return Field::Absent };
+    fn typed<T>(&mut self, name: &'static str, wanted: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Field<T> {
+        let Some(value) = self.raw(name) else {
+            return Field::Absent;
+        };
         if self.is_open(value) {
             return Field::Open;
         }
@@ -131,7 +133,11 @@ impl<'a> Reader<'a> {
         match self.typed(name, "a string", Value::as_str) {
             Field::Is(text) if self.is_template(text) => Field::Open,
             Field::Is(text) if text.len() > max_bytes => {
-                self.refuse(format!("/{name}"), TOO_LONG, format!("{name} has at most {max_bytes} bytes"));
+                self.refuse(
+                    format!("/{name}"),
+                    TOO_LONG,
+                    format!("{name} has at most {max_bytes} bytes"),
+                );
                 Field::Open
             }
             field => field,
@@ -165,7 +171,11 @@ impl<'a> Reader<'a> {
     pub(super) fn object(&mut self, name: &'static str, max_fields: usize) -> Field<&'a Map<String, Value>> {
         match self.typed(name, "an object", Value::as_object) {
             Field::Is(map) if map.len() > max_fields => {
-                self.refuse(format!("/{name}"), TOO_MANY, format!("{name} has at most {max_fields} fields"));
+                self.refuse(
+                    format!("/{name}"),
+                    TOO_MANY,
+                    format!("{name} has at most {max_fields} fields"),
+                );
                 Field::Open
             }
             field => field,
@@ -176,7 +186,11 @@ impl<'a> Reader<'a> {
     pub(super) fn array(&mut self, name: &'static str, max_items: usize) -> Field<&'a [Value]> {
         match self.typed(name, "an array", |value| value.as_array().map(Vec::as_slice)) {
             Field::Is(items) if items.len() > max_items => {
-                self.refuse(format!("/{name}"), TOO_MANY, format!("{name} has at most {max_items} elements"));
+                self.refuse(
+                    format!("/{name}"),
+                    TOO_MANY,
+                    format!("{name} has at most {max_items} elements"),
+                );
                 Field::Open
             }
             field => field,
@@ -185,16 +199,26 @@ impl<'a> Reader<'a> {
 
     /// Any JSON of at most `max_bytes` bytes as compact text, and of a bounded depth.
     pub(super) fn json(&mut self, name: &'static str, max_bytes: usize) -> Field<&'a Value> {
-        let Some(value) = self.raw(name) else { return Field::Absent };
+        let Some(value) = self.raw(name) else {
+            return Field::Absent;
+        };
         if self.is_open(value) {
             return Field::Open;
         }
         if nests_deeper_than(value, MAX_DEPTH) {
-            self.refuse(format!("/{name}"), TOO_DEEP, format!("{name} nests at most {MAX_DEPTH} levels"));
+            self.refuse(
+                format!("/{name}"),
+                TOO_DEEP,
+                format!("{name} nests at most {MAX_DEPTH} levels"),
+            );
             return Field::Open;
         }
         if json_bytes(value) > max_bytes && !(self.stage == Stage::Planned && holds_a_reference(value)) {
-            self.refuse(format!("/{name}"), TOO_LONG, format!("{name} has at most {max_bytes} bytes as JSON"));
+            self.refuse(
+                format!("/{name}"),
+                TOO_LONG,
+                format!("{name} has at most {max_bytes} bytes as JSON"),
+            );
             return Field::Open;
         }
         Field::Is(value)
@@ -216,13 +240,19 @@ impl<'a> Reader<'a> {
                 self.refuse(format!("/{}", pointer_token(name)), UNKNOWN_FIELD, detail);
             }
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(self.errors)
+        }
     }
 }
 
 /// Whether the text is one reference and nothing else, so that the value it brings in keeps its type.
 fn is_only_a_reference(text: &str) -> bool {
-    text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).is_some_and(|inner| !inner.contains("{{"))
+    text.strip_prefix("{{")
+        .and_then(|rest| rest.strip_suffix("}}"))
+        .is_some_and(|inner| !inner.contains("{{"))
 }
 
 /// Whether a reference stands in any string of a value.
@@ -240,7 +270,10 @@ pub(super) fn whole_number(value: &Value) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     value.as_i64().or_else(|| {
-        value.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT).map(|float| float as i64)
+        value
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && float.abs() <= EXACT)
+            .map(|float| float as i64)
     })
 }
 
@@ -278,5 +311,9 @@ pub(super) fn json_bytes(value: &Value) -> usize {
 
 /// Bad params as one line for a person: every field and what is wrong with it.
 pub(super) fn in_words(errors: &[FieldError]) -> String {
-    errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect::<Vec<_>>().join("; ")
+    errors
+        .iter()
+        .map(|error| format!("{}: {}", error.pointer, error.detail))
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -27,12 +27,19 @@ pub(super) struct Stopped(Mutex<Duration>);
 
 impl Clock for Stopped {
     fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH + *self.0.lock().unwrap()
+        Timestamp::UNIX_EPOCH.checked_add(*self.0.lock().unwrap()).unwrap()
     }
 
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'static, ()> {
-        *self.0.lock().unwrap() += duration;
+        self.passes(duration);
         futures::future::ready(()).boxed_local()
+    }
+}
+
+impl Stopped {
+    fn passes(&self, duration: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.saturating_add(duration);
     }
 }
 
@@ -54,9 +61,18 @@ impl Fetch for Network {
     fn fetch(&self, request: FetchRequest) -> LocalBoxFuture<'_, Result<FetchResponse, FetchError>> {
         let timeout = request.timeout;
         self.requests.lock().unwrap().push(request);
-        let scripted = self.script.lock().unwrap().pop_front().expect("a request that the test did not expect");
-        *self.clock.0.lock().unwrap() += scripted.takes.min(timeout);
-        let result = if scripted.takes >= timeout { Err(FetchError::Timeout(timeout)) } else { scripted.result };
+        let scripted = self
+            .script
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("a request that the test did not expect");
+        self.clock.passes(scripted.takes.min(timeout));
+        let result = if scripted.takes >= timeout {
+            Err(FetchError::Timeout(timeout))
+        } else {
+            scripted.result
+        };
         futures::future::ready(result).boxed_local()
     }
 }
@@ -70,19 +86,29 @@ pub(super) struct Scene {
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { rules: AddressRules::default(), timeout: Duration::from_secs(30), network: Arc::default() }
+        Self {
+            rules: AddressRules::default(),
+            timeout: Duration::from_secs(30),
+            network: Arc::default(),
+        }
     }
 }
 
 impl Scene {
     /// The next request is answered so.
     pub(super) fn answers(self, status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
-        self.scripted(Scripted { result: Ok(response(status, headers, body.into())), takes: Duration::ZERO })
+        self.scripted(Scripted {
+            result: Ok(response(status, headers, body.into())),
+            takes: Duration::ZERO,
+        })
     }
 
     /// The next request fails so.
     pub(super) fn fails(self, error: FetchError) -> Self {
-        self.scripted(Scripted { result: Err(error), takes: Duration::ZERO })
+        self.scripted(Scripted {
+            result: Err(error),
+            takes: Duration::ZERO,
+        })
     }
 
     pub(super) fn scripted(self, scripted: Scripted) -> Self {
@@ -120,17 +146,34 @@ impl Scene {
 pub(super) fn response(status: u16, headers: &[(&str, &str)], body: Bytes) -> FetchResponse {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        map.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
     }
-    FetchResponse { status: StatusCode::from_u16(status).unwrap(), headers: map, body, truncated: false }
+    FetchResponse {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: map,
+        body,
+        truncated: false,
+    }
 }
 
 /// An outcome's error must be one that the contract lists, with the category and the retry it promises.
 pub(super) fn assert_listed(skill: &dyn Skill, outcome: &Outcome) {
     let Some(error) = &outcome.error else { return };
-    let mode = skill.contract().failure_modes.iter().find(|mode| mode.code == error.code);
+    let mode = skill
+        .contract()
+        .failure_modes
+        .iter()
+        .find(|mode| mode.code == error.code);
     let mode = mode.unwrap_or_else(|| panic!("{} is not in the contract", error.code));
-    assert_eq!((mode.category, mode.retryable), (error.category, error.retryable), "{}", error.code);
+    assert_eq!(
+        (mode.category, mode.retryable),
+        (error.category, error.retryable),
+        "{}",
+        error.code
+    );
 }
 
 /// Arrays inside one another, so many levels deep.

@@ -29,7 +29,9 @@ fn an_agent_is_read_as_it_was_answered_each_by_one_request() {
         for (field, value) in new.as_object().unwrap() {
             assert_eq!(&answer.body[field], value, "{field}");
         }
-        let (read, requests) = test.requests(agents::get(&test.database, &test.principal, agent.id)).await;
+        let (read, requests) = test
+            .requests(agents::get(&test.database, &test.principal, agent.id))
+            .await;
         assert_eq!(requests, ["agents.get"]);
         assert_eq!(serde_json::to_value(read.unwrap()).unwrap(), answer.body);
     });
@@ -38,8 +40,16 @@ fn an_agent_is_read_as_it_was_answered_each_by_one_request() {
 #[test]
 fn what_is_not_said_has_its_default() {
     test("agent-defaults", async |test| {
-        let agent = agent_of(&test.create_agent_with(None, json!({"name": "a", "allowed_skills": []})).await.unwrap());
-        assert_eq!((agent.instructions.as_str(), agent.model, agent.labels.len()), ("", None, 0));
+        let agent = agent_of(
+            &test
+                .create_agent_with(None, json!({"name": "a", "allowed_skills": []}))
+                .await
+                .unwrap(),
+        );
+        assert_eq!(
+            (agent.instructions.as_str(), agent.model, agent.labels.len()),
+            ("", None, 0)
+        );
         assert_eq!((agent.max_concurrent_runs, agent.max_runs_per_minute), (100, 600));
     });
 }
@@ -59,9 +69,14 @@ fn every_bad_field_is_named_before_anything_is_asked_of_the_database() {
         assert_eq!(
             places(&problem),
             [
-                "/name invalid_format", "/instructions too_large", "/model invalid_format",
-                "/max_concurrent_runs out_of_range", "/max_runs_per_minute out_of_range",
-                "/allowed_skills/1 unknown_skill", "/allowed_skills/2 duplicate", "/labels too_many",
+                "/name invalid_format",
+                "/instructions too_large",
+                "/model invalid_format",
+                "/max_concurrent_runs out_of_range",
+                "/max_runs_per_minute out_of_range",
+                "/allowed_skills/1 unknown_skill",
+                "/allowed_skills/2 duplicate",
+                "/labels too_many",
             ]
         );
         assert!(requests.is_empty());
@@ -71,7 +86,12 @@ fn every_bad_field_is_named_before_anything_is_asked_of_the_database() {
         let long_key = format!("/labels/{} invalid_format", "k".repeat(65));
         assert_eq!(
             places(&problem),
-            ["/name invalid_format", "/labels/ invalid_format", &long_key, "/labels/v too_large"]
+            [
+                "/name invalid_format",
+                "/labels/ invalid_format",
+                &long_key,
+                "/labels/v too_large"
+            ]
         );
     });
 }
@@ -81,11 +101,20 @@ fn a_name_is_taken_until_its_agent_is_deleted() {
     test("agent-names", async |test| {
         let first = test.agent("same").await;
         let again = json!({"name": "same", "allowed_skills": []});
-        assert_eq!(test.create_agent_with(None, again.clone()).await.unwrap_err().code, "agent_name_taken");
+        assert_eq!(
+            test.create_agent_with(None, again.clone()).await.unwrap_err().code,
+            "agent_name_taken"
+        );
         let other = test.agent("other").await;
-        assert_eq!(patch(test, other.id, json!({"name": "same"})).await.unwrap_err().code, "agent_name_taken");
+        assert_eq!(
+            patch(test, other.id, json!({"name": "same"})).await.unwrap_err().code,
+            "agent_name_taken"
+        );
         agents::delete(&test.database, &test.principal, first.id).await.unwrap();
-        assert_eq!(patch(test, other.id, json!({"name": "same"})).await.unwrap().name, "same");
+        assert_eq!(
+            patch(test, other.id, json!({"name": "same"})).await.unwrap().name,
+            "same"
+        );
         assert_eq!(test.create_agent_with(None, again).await.unwrap_err().status, 409);
     });
 }
@@ -101,8 +130,12 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         let after = after.unwrap();
         assert_eq!(requests, ["agents.patch"]);
         let labels = [("add", "3"), ("change", "2"), ("keep", "1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let expected =
-            Agent { model: None, labels: labels.into(), updated_at: after.updated_at, ..before.clone() };
+        let expected = Agent {
+            model: None,
+            labels: labels.into(),
+            updated_at: after.updated_at,
+            ..before.clone()
+        };
         assert_eq!(after, expected);
         assert!(after.updated_at > before.updated_at);
 
@@ -112,7 +145,13 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         for (field, value) in all.as_object().unwrap() {
             assert_eq!(&after[field], value, "{field}");
         }
-        assert_eq!(agents::get(&test.database, &test.principal, before.id).await.unwrap().name, "b");
+        assert_eq!(
+            agents::get(&test.database, &test.principal, before.id)
+                .await
+                .unwrap()
+                .name,
+            "b"
+        );
     });
 }
 
@@ -122,9 +161,13 @@ fn a_patch_cannot_add_labels_past_the_limit() {
         let labels: serde_json::Map<String, Value> = (0..32).map(|n| (format!("k{n}"), json!("v"))).collect();
         let new = json!({"name": "a", "allowed_skills": [], "labels": labels});
         let agent = agent_of(&test.create_agent_with(None, new).await.unwrap());
-        let problem = patch(test, agent.id, json!({"labels": {"one-more": "v"}})).await.unwrap_err();
+        let problem = patch(test, agent.id, json!({"labels": {"one-more": "v"}}))
+            .await
+            .unwrap_err();
         assert_eq!(places(&problem), ["/labels too_many"]);
-        let swapped = patch(test, agent.id, json!({"labels": {"one-more": "v", "k0": null}})).await.unwrap();
+        let swapped = patch(test, agent.id, json!({"labels": {"one-more": "v", "k0": null}}))
+            .await
+            .unwrap();
         assert_eq!(swapped.labels.len(), 32);
     });
 }
@@ -134,20 +177,27 @@ fn an_agent_with_open_runs_is_not_deleted_and_one_without_leaves_its_runs() {
     test("agent-delete", async |test| {
         let agent = test.agent("a").await;
         let run: RunId = test.run(agent.id, small_plan()).await;
-        let (refused, requests) =
-            test.requests(agents::delete(&test.database, &test.principal, agent.id)).await;
+        let (refused, requests) = test
+            .requests(agents::delete(&test.database, &test.principal, agent.id))
+            .await;
         assert_eq!(refused.unwrap_err().code, "agent_has_open_runs");
         assert_eq!(requests, ["agents.delete"]);
         test.succeed(run, &json!(1)).await;
         agents::delete(&test.database, &test.principal, agent.id).await.unwrap();
         for gone in [
-            agents::get(&test.database, &test.principal, agent.id).await.unwrap_err(),
+            agents::get(&test.database, &test.principal, agent.id)
+                .await
+                .unwrap_err(),
             patch(test, agent.id, json!({})).await.unwrap_err(),
-            agents::delete(&test.database, &test.principal, agent.id).await.unwrap_err(),
+            agents::delete(&test.database, &test.principal, agent.id)
+                .await
+                .unwrap_err(),
         ] {
             assert_eq!((gone.status, gone.code.as_ref()), (404, "not_found"));
         }
-        let read = runs::read::get(&test.database, &test.principal, run, Default::default()).await.unwrap();
+        let read = runs::read::get(&test.database, &test.principal, run, Default::default())
+            .await
+            .unwrap();
         assert_eq!(read.agent_id, agent.id);
         let refused = test.create_run(agent.id, small_plan()).await.unwrap_err();
         assert_eq!(places(&refused), ["/agent_id not_found"]);

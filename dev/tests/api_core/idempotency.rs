@@ -18,8 +18,13 @@ fn the_same_request_gives_the_first_answer_again() {
             (again.status, &again.location, again.body.to_string())
         );
         // Its own state no longer matters: the agent is gone, the answer is not.
-        aos::agents::delete(&test.database, &test.principal, agent_of(&first).id).await.unwrap();
-        assert_eq!(test.create_agent_with(Some(&key("k1")), new).await.unwrap().body, first.body);
+        aos::agents::delete(&test.database, &test.principal, agent_of(&first).id)
+            .await
+            .unwrap();
+        assert_eq!(
+            test.create_agent_with(Some(&key("k1")), new).await.unwrap().body,
+            first.body
+        );
     });
 }
 
@@ -34,7 +39,9 @@ fn the_same_key_with_another_body_is_a_conflict() {
         let problem = refused.unwrap_err();
         assert_eq!((problem.status, problem.code.as_ref()), (409, "idempotency_conflict"));
         assert_eq!(requests, ["runs.create"]);
-        let runs = aos::runs::list::list(&test.database, &test.principal, None).await.unwrap();
+        let runs = aos::runs::list::list(&test.database, &test.principal, None)
+            .await
+            .unwrap();
         assert_eq!(runs.items.len(), 1);
     });
 }
@@ -47,14 +54,9 @@ fn a_key_belongs_to_its_route_and_tenant() {
         let agent = agent_of(&test.create_agent_with(Some(&same), new.clone()).await.unwrap());
         let run = json!({"agent_id": agent.id, "plan": small_plan()});
         assert!(!test.create_run_with(Some(&same), run).await.unwrap().answer.replayed);
-        let other = aos::agents::create(
-            &test.database,
-            &test.skills,
-            &principal("idempotent-scope-2"),
-            Some(&same),
-            crate::world::body(new),
-        );
-        assert!(!other.await.unwrap().replayed);
+        let (other, new) = (principal("idempotent-scope-2"), crate::world::body(new));
+        let created = aos::agents::create(&test.database, &test.skills, &other, Some(&same), new).await;
+        assert!(!created.unwrap().replayed);
     });
 }
 
@@ -75,7 +77,9 @@ fn concurrent_twins_create_one_run_and_get_one_answer() {
                 assert_eq!(twin.to_ring.is_empty(), twin.answer.replayed);
             }
         }
-        let runs = aos::runs::list::list(&test.database, &test.principal, None).await.unwrap();
+        let runs = aos::runs::list::list(&test.database, &test.principal, None)
+            .await
+            .unwrap();
         assert_eq!(runs.items.len(), 5);
     });
 }
@@ -86,7 +90,9 @@ fn a_twin_waits_for_the_first_ones_commit() {
         let agent = test.agent("a").await;
         let mut blocker = test.second_owner().await;
         let lock = blocker.transaction().await.unwrap();
-        lock.execute("select from agents where id = $1 for update", &[&agent.id.uuid()]).await.unwrap();
+        lock.execute("select from agents where id = $1 for update", &[&agent.id.uuid()])
+            .await
+            .unwrap();
         let new = json!({"agent_id": agent.id, "plan": small_plan()});
         let key = key("wait");
         let first = test.create_run_with(Some(&key), new.clone());
@@ -112,7 +118,10 @@ fn a_refused_request_leaves_its_key_free() {
     test("idempotent-refused", async |test| {
         let agent = test.agent("taken").await;
         let taken = json!({"name": "taken", "allowed_skills": []});
-        assert_eq!(test.create_agent_with(Some(&key("n")), taken).await.unwrap_err().code, "agent_name_taken");
+        assert_eq!(
+            test.create_agent_with(Some(&key("n")), taken).await.unwrap_err().code,
+            "agent_name_taken"
+        );
         let free = json!({"name": "free", "allowed_skills": ["json_transform"]});
         let created = test.create_agent_with(Some(&key("n")), free).await.unwrap();
         assert!(!created.replayed);
@@ -120,9 +129,19 @@ fn a_refused_request_leaves_its_key_free() {
         let narrow = agent_of(&created);
         let plan = json!({"steps": [{"id": "a", "skill": "kv_store", "params": {"op": "get", "key": "k"}}]});
         let refused = json!({"agent_id": narrow.id, "plan": plan});
-        assert_eq!(test.create_run_with(Some(&key("r")), refused).await.unwrap_err().status, 422);
+        assert_eq!(
+            test.create_run_with(Some(&key("r")), refused).await.unwrap_err().status,
+            422
+        );
         let good = json!({"agent_id": agent.id, "plan": plan});
-        assert!(!test.create_run_with(Some(&key("r")), good).await.unwrap().answer.replayed);
+        assert!(
+            !test
+                .create_run_with(Some(&key("r")), good)
+                .await
+                .unwrap()
+                .answer
+                .replayed
+        );
     });
 }
 
@@ -139,10 +158,16 @@ fn an_answer_that_is_lost_once_does_not_create_twice_even_without_a_key() {
             let run = json!({"agent_id": agent_of(&answer).id, "plan": small_plan()});
             let created = test.create_run_with(key.as_ref(), run).await.unwrap();
             assert!(!created.answer.replayed && created.to_ring.len() == 1);
-            let runs = aos::runs::list::list(&test.database, &test.principal, None).await.unwrap().items;
+            let runs = aos::runs::list::list(&test.database, &test.principal, None)
+                .await
+                .unwrap()
+                .items;
             assert_eq!(runs.iter().filter(|run| run.id == run_of(&created.answer)).count(), 1);
         }
-        let runs = aos::runs::list::list(&test.database, &test.principal, None).await.unwrap().items;
+        let runs = aos::runs::list::list(&test.database, &test.principal, None)
+            .await
+            .unwrap()
+            .items;
         assert_eq!(runs.len(), 2);
     });
 }

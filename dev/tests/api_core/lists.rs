@@ -14,7 +14,9 @@ async fn all_runs(test: &Test, filters: &str, limit: usize) -> Vec<RunId> {
     let mut cursor = String::new();
     loop {
         let query = format!("limit={limit}{filters}{cursor}");
-        let (page, requests) = test.requests(runs::list::list(&test.database, &test.principal, Some(&query))).await;
+        let (page, requests) = test
+            .requests(runs::list::list(&test.database, &test.principal, Some(&query)))
+            .await;
         assert_eq!(requests, ["runs.list"]);
         let page = page.unwrap();
         assert!(page.items.len() == limit || page.next_cursor.is_none());
@@ -48,7 +50,12 @@ fn two_hundred_and_fifty_runs_are_paged_once_each_newest_first() {
         let of_two = all_runs(test, &format!("&agent_id={}", two.id), 50).await;
         assert_eq!(of_two.len(), 50);
         assert!(of_two.iter().all(|run| created.contains(run)));
-        assert_eq!(all_runs(test, &format!("&agent_id={}&status=succeeded", two.id), 100).await.len(), 6);
+        assert_eq!(
+            all_runs(test, &format!("&agent_id={}&status=succeeded", two.id), 100)
+                .await
+                .len(),
+            6
+        );
         assert!(all_runs(test, "&status=failed", 100).await.is_empty());
 
         let first = runs::list::list(&test.database, &test.principal, None).await.unwrap();
@@ -57,7 +64,9 @@ fn two_hundred_and_fifty_runs_are_paged_once_each_newest_first() {
         // What comes in between moves nothing.
         let newer = test.run(one.id, small_plan()).await;
         let next = format!("cursor={}", first.next_cursor.unwrap());
-        let second = runs::list::list(&test.database, &test.principal, Some(&next)).await.unwrap();
+        let second = runs::list::list(&test.database, &test.principal, Some(&next))
+            .await
+            .unwrap();
         let ids: Vec<RunId> = second.items.iter().map(|run| run.id).collect();
         assert_eq!(ids, created[20..40]);
         assert!(!ids.contains(&newer));
@@ -76,12 +85,15 @@ fn agents_are_paged_without_the_deleted_ones() {
                 expected.insert(agent.id);
             }
         }
-        let (first, requests) =
-            test.requests(agents::list(&test.database, &test.principal, Some("limit=15"))).await;
+        let (first, requests) = test
+            .requests(agents::list(&test.database, &test.principal, Some("limit=15")))
+            .await;
         assert_eq!(requests, ["agents.list"]);
         let first = first.unwrap();
         let rest = format!("limit=15&cursor={}", first.next_cursor.unwrap());
-        let rest = agents::list(&test.database, &test.principal, Some(&rest)).await.unwrap();
+        let rest = agents::list(&test.database, &test.principal, Some(&rest))
+            .await
+            .unwrap();
         assert_eq!((first.items.len(), rest.items.len(), rest.next_cursor), (15, 5, None));
         let seen: BTreeSet<_> = first.items.iter().chain(&rest.items).map(|agent| agent.id).collect();
         assert_eq!(seen, expected);
@@ -95,25 +107,33 @@ fn a_bad_query_is_refused_by_name_before_the_database_is_asked() {
         for _ in 0..3 {
             test.run(agent.id, small_plan()).await;
         }
-        let page = runs::list::list(&test.database, &test.principal, Some("limit=1")).await.unwrap();
+        let page = runs::list::list(&test.database, &test.principal, Some("limit=1"))
+            .await
+            .unwrap();
         let cursor = page.next_cursor.unwrap();
         for (query, place) in [
             ("limit=101".to_owned(), "?limit out_of_range"),
             ("status=done".to_owned(), "?status invalid_format"),
-            ("agent_id=run_018f0000000070008000000000000001".to_owned(), "?agent_id invalid_format"),
+            (
+                "agent_id=run_018f0000000070008000000000000001".to_owned(),
+                "?agent_id invalid_format",
+            ),
             ("cursor=x".to_owned(), "?cursor invalid_cursor"),
             (format!("cursor={cursor}&status=queued"), "?cursor invalid_cursor"),
             (format!("cursor={}", &cursor[1..]), "?cursor invalid_cursor"),
             ("page=2".to_owned(), "?page unknown_parameter"),
             ("status=queued&status=failed".to_owned(), "?status duplicate"),
         ] {
-            let (refused, requests) =
-                test.requests(runs::list::list(&test.database, &test.principal, Some(&query))).await;
+            let (refused, requests) = test
+                .requests(runs::list::list(&test.database, &test.principal, Some(&query)))
+                .await;
             assert_eq!(places(&refused.unwrap_err()), [place], "{query}");
             assert!(requests.is_empty());
         }
         let elsewhere = format!("cursor={cursor}");
-        let refused = agents::list(&test.database, &test.principal, Some(&elsewhere)).await.unwrap_err();
+        let refused = agents::list(&test.database, &test.principal, Some(&elsewhere))
+            .await
+            .unwrap_err();
         assert_eq!(places(&refused), ["?cursor invalid_cursor"]);
     });
 }

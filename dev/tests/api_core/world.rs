@@ -52,13 +52,23 @@ impl World {
         let scratch = Scratch::new().unwrap();
         let dir = scratch.path().join("postgres");
         let (postgres, owner_url, api_url) = runtime.block_on(async {
-            let options = PostgresOptions { dir, durable: false, progress: Progress::silent() };
+            let options = PostgresOptions {
+                dir,
+                durable: false,
+                progress: Progress::silent(),
+            };
             let postgres = Postgres::start(options).await.expect("PostgreSQL starts");
             let owner_url = postgres.create_database("aos").await.unwrap();
             let migrated = migrate(&owner_url, Roles::CreateMissing).await.unwrap();
             (postgres, owner_url, migrated.database_url.unwrap())
         });
-        Self { postgres, owner_url, api_url, _scratch: scratch, runtime }
+        Self {
+            postgres,
+            owner_url,
+            api_url,
+            _scratch: scratch,
+            runtime,
+        }
     }
 }
 
@@ -100,14 +110,14 @@ pub(crate) fn test(name: &str, work: impl AsyncFnOnce(&Test)) {
     let world = World::shared();
     world.runtime.block_on(async {
         let clock = Arc::new(TestClock::default());
-        let mut options =
-            NeonGatewayOptions::new(PostgresAddr { host: "127.0.0.1".into(), port: world.postgres.port() });
+        let mut options = NeonGatewayOptions::new(PostgresAddr {
+            host: "127.0.0.1".into(),
+            port: world.postgres.port(),
+        });
         options.max_backends = 12;
         let gateway = NeonGateway::start(options).await.unwrap();
-        let endpoint = gateway.endpoint().parse().unwrap();
-        let neon = Neon::new(reqwest::Client::new(), clock.clone(), world.api_url.clone().into(), Some(endpoint));
         let test = Test {
-            database: Database::new(neon.unwrap(), clock.clone()),
+            database: database(&gateway, &clock, &world.api_url),
             gateway,
             clock,
             owner: connect(&world.owner_url).await,
@@ -121,7 +131,22 @@ pub(crate) fn test(name: &str, work: impl AsyncFnOnce(&Test)) {
 }
 
 pub(crate) fn principal(tenant: &str) -> Principal {
-    Principal { tenant: tenant.parse().unwrap(), subject: "operator".into(), role: Role::Operator }
+    Principal {
+        tenant: tenant.parse().unwrap(),
+        subject: "operator".into(),
+        role: Role::Operator,
+    }
+}
+
+fn database(gateway: &NeonGateway, clock: &Arc<TestClock>, url: &str) -> Database {
+    let endpoint = gateway.endpoint().parse().unwrap();
+    let neon = Neon::new(
+        reqwest::Client::new(),
+        clock.clone(),
+        url.to_owned().into(),
+        Some(endpoint),
+    );
+    Database::new(neon.unwrap(), clock.clone())
 }
 
 async fn connect(url: &str) -> Client {
@@ -155,7 +180,11 @@ pub(crate) fn join_plan() -> Value {
 
 /// The places that a problem points at, with their codes.
 pub(crate) fn places(problem: &Problem) -> Vec<String> {
-    problem.errors.iter().map(|error| format!("{} {}", error.pointer, error.code)).collect()
+    problem
+        .errors
+        .iter()
+        .map(|error| format!("{} {}", error.pointer, error.code))
+        .collect()
 }
 
 impl Test {
@@ -163,16 +192,17 @@ impl Test {
         connect(&self.owner_url).await
     }
 
+    /// The API's operations in the hands of the owner, whom no row-level security binds.
+    pub(crate) fn unbound_database(&self) -> Database {
+        database(&self.gateway, &self.clock, &self.owner_url)
+    }
+
     /// The API's own user, without the gateway.
     pub(crate) async fn as_api(&self) -> Client {
         connect(&self.api_url).await
     }
 
-    pub(crate) async fn create_agent_with(
-        &self,
-        key: Option<&IdempotencyKey>,
-        json: Value,
-    ) -> Result<Answer, Problem> {
+    pub(crate) async fn create_agent_with(&self, key: Option<&IdempotencyKey>, json: Value) -> Result<Answer, Problem> {
         aos::agents::create(&self.database, &self.skills, &self.principal, key, body(json)).await
     }
 
@@ -182,16 +212,13 @@ impl Test {
         agent_of(&self.create_agent_with(None, json).await.unwrap())
     }
 
-    pub(crate) async fn create_run_with(
-        &self,
-        key: Option<&IdempotencyKey>,
-        json: Value,
-    ) -> Result<Created, Problem> {
+    pub(crate) async fn create_run_with(&self, key: Option<&IdempotencyKey>, json: Value) -> Result<Created, Problem> {
         aos::runs::create::create(&self.database, &self.skills, &self.principal, key, body(json), 60).await
     }
 
     pub(crate) async fn create_run(&self, agent: AgentId, plan: Value) -> Result<Created, Problem> {
-        self.create_run_with(None, json!({"agent_id": agent, "plan": plan})).await
+        self.create_run_with(None, json!({"agent_id": agent, "plan": plan}))
+            .await
     }
 
     pub(crate) async fn run(&self, agent: AgentId, plan: Value) -> RunId {
@@ -202,7 +229,10 @@ impl Test {
     pub(crate) async fn succeed(&self, run: RunId, output: &Value) {
         let sql = "update steps set status = 'succeeded', output = $2::text::jsonb, output_bytes = length($2::text), \
                    ended_at = now() where run_id = $1";
-        self.owner.execute(sql, &[&run.uuid(), &output.to_string()]).await.unwrap();
+        self.owner
+            .execute(sql, &[&run.uuid(), &output.to_string()])
+            .await
+            .unwrap();
         let sql = "update runs set status = 'succeeded', started_at = now(), ended_at = now() where id = $1";
         self.owner.execute(sql, &[&run.uuid()]).await.unwrap();
     }

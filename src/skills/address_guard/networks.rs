@@ -15,24 +15,24 @@ const fn v6(a: u16, b: u16, prefix: u8) -> Ipv6Net {
 
 /// Not public, or public only by name.
 const NOT_PUBLIC_V4: [Ipv4Net; 18] = [
-    v4(0, 0, 0, 0, 8),          // this network
-    v4(10, 0, 0, 0, 8),         // private
-    v4(100, 64, 0, 0, 10),      // shared by carriers; a cloud's metadata at 100.100.100.200
-    v4(127, 0, 0, 0, 8),        // loopback
-    v4(168, 63, 129, 16, 32),   // a cloud's wire server
-    v4(169, 254, 0, 0, 16),     // link-local; most clouds' metadata
-    v4(172, 16, 0, 0, 12),      // private
-    v4(192, 0, 0, 0, 24),       // protocol assignments; a cloud's metadata at 192.0.0.192
-    v4(192, 0, 2, 0, 24),       // documentation
-    v4(192, 31, 196, 0, 24),    // AS112
-    v4(192, 52, 193, 0, 24),    // AMT relays
-    v4(192, 88, 99, 0, 24),     // 6to4 relays
-    v4(192, 168, 0, 0, 16),     // private
-    v4(192, 175, 48, 0, 24),    // AS112
-    v4(198, 18, 0, 0, 15),      // benchmarking
-    v4(198, 51, 100, 0, 24),    // documentation
-    v4(203, 0, 113, 0, 24),     // documentation
-    v4(224, 0, 0, 0, 3),        // multicast, reserved, broadcast
+    v4(0, 0, 0, 0, 8),        // this network
+    v4(10, 0, 0, 0, 8),       // private
+    v4(100, 64, 0, 0, 10),    // shared by carriers; a cloud's metadata at 100.100.100.200
+    v4(127, 0, 0, 0, 8),      // loopback
+    v4(168, 63, 129, 16, 32), // a cloud's wire server
+    v4(169, 254, 0, 0, 16),   // link-local; most clouds' metadata
+    v4(172, 16, 0, 0, 12),    // private
+    v4(192, 0, 0, 0, 24),     // protocol assignments; a cloud's metadata at 192.0.0.192
+    v4(192, 0, 2, 0, 24),     // documentation
+    v4(192, 31, 196, 0, 24),  // AS112
+    v4(192, 52, 193, 0, 24),  // AMT relays
+    v4(192, 88, 99, 0, 24),   // 6to4 relays
+    v4(192, 168, 0, 0, 16),   // private
+    v4(192, 175, 48, 0, 24),  // AS112
+    v4(198, 18, 0, 0, 15),    // benchmarking
+    v4(198, 51, 100, 0, 24),  // documentation
+    v4(203, 0, 113, 0, 24),   // documentation
+    v4(224, 0, 0, 0, 3),      // multicast, reserved, broadcast
 ];
 
 /// What has been given out for the public internet. Everything else of IPv6 is refused, and with it loopback, mapped
@@ -41,11 +41,11 @@ const GLOBAL_UNICAST_V6: Ipv6Net = v6(0x2000, 0, 3);
 
 /// Not public inside [`GLOBAL_UNICAST_V6`].
 const NOT_PUBLIC_V6: [Ipv6Net; 5] = [
-    v6(0x2001, 0, 23),      // protocol assignments: Teredo, ORCHID, benchmarking
-    v6(0x2001, 0xdb8, 32),  // documentation
-    v6(0x2002, 0, 16),      // 6to4, which embeds an IPv4 address
-    v6(0x3fff, 0, 20),      // documentation
-    v6(0x2620, 0x4f, 32),   // AS112 (2620:4f:8000::/48) and its neighbours
+    v6(0x2001, 0, 23),     // protocol assignments: Teredo, ORCHID, benchmarking
+    v6(0x2001, 0xdb8, 32), // documentation
+    v6(0x2002, 0, 16),     // 6to4, which embeds an IPv4 address
+    v6(0x3fff, 0, 20),     // documentation
+    v6(0x2620, 0x4f, 32),  // AS112 (2620:4f:8000::/48) and its neighbours
 ];
 
 /// Whether an IPv4 address is on the public internet.

@@ -31,12 +31,21 @@ pub(super) fn outcome(answer: Answer, class: EffectClass, expected: &[u16], now:
         .map(|id| id.chars().take(200).collect());
     let is_success = status.is_success() || status.is_redirection() || expected.contains(&status.as_u16());
     let mut outcome = if !is_success {
-        let error = meaning(status, class).error(format!("{host} answered {status}")).from_provider(host, Some(status.as_u16()));
+        let error = meaning(status, class)
+            .error(format!("{host} answered {status}"))
+            .from_provider(host, Some(status.as_u16()));
         let retry_after_ms = retry_after_ms(&answer.response.headers, now).filter(|_| error.retryable);
-        Outcome::failed(OutcomeError { retry_after_ms, ..error })
+        Outcome::failed(OutcomeError {
+            retry_after_ms,
+            ..error
+        })
     } else if answer.response.truncated {
         let message = format!("the answer has more than {MAX_ANSWER_BYTES} bytes");
-        Outcome::failed(HttpFailure::OutputTooLarge.error(message).from_provider(host, Some(status.as_u16())))
+        Outcome::failed(
+            HttpFailure::OutputTooLarge
+                .error(message)
+                .from_provider(host, Some(status.as_u16())),
+        )
     } else {
         Outcome::succeeded(output(&answer))
     };
@@ -88,7 +97,11 @@ fn output(answer: &Answer) -> Value {
 fn headers(headers: &HeaderMap) -> Map<String, Value> {
     let mut map = Map::new();
     for name in headers.keys().filter(|name| !LEFT_OUT.contains(&name.as_str())) {
-        let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let values: Vec<_> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
         let value = values.join(", ");
         if map.len() < MAX_HEADERS && value.len() <= MAX_VALUE_BYTES {
             map.insert(name.as_str().to_owned(), Value::String(value));
@@ -117,8 +130,16 @@ fn body(headers: &HeaderMap, bytes: &[u8]) -> (Value, &'static str) {
 
 /// `application/json` and every `…+json`.
 fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
 

@@ -27,8 +27,19 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "D
 /// Headers that belong to the connection or are written by the platform (RFC 9110 sections 7.6.1 and 7.2, and what
 /// would let a caller shape the message on the wire).
 const FORBIDDEN_HEADERS: [&str; 13] = [
-    "accept-encoding", "connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
-    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
 ];
 
 /// A request as the params describe it.
@@ -67,8 +78,14 @@ pub(super) fn read(params: &Value, stage: Stage, rules: &AddressRules) -> Result
 
     // A reference in place of the promise decides about the effect class, not about the request.
     let _ = idempotent;
-    let (Field::Is(method), Field::Is(mut url), Field::Is(query), Field::Is(mut headers), Field::Is((body, content_type)), Field::Is(expected)) =
-        (method, url, query, headers, body, expected)
+    let (
+        Field::Is(method),
+        Field::Is(mut url),
+        Field::Is(query),
+        Field::Is(mut headers),
+        Field::Is((body, content_type)),
+        Field::Is(expected),
+    ) = (method, url, query, headers, body, expected)
     else {
         return Ok(None);
     };
@@ -78,9 +95,22 @@ pub(super) fn read(params: &Value, stage: Stage, rules: &AddressRules) -> Result
     if let Some(content_type) = content_type {
         headers.entry(header::CONTENT_TYPE).or_insert(content_type);
     }
-    let follow_redirects = follow_redirects.known().unwrap_or(method == Method::GET || method == Method::HEAD);
-    let timeout = timeout.known().and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-    Ok(Some(Request { method, url, headers, body, timeout, follow_redirects, expected }))
+    let follow_redirects = follow_redirects
+        .known()
+        .unwrap_or(method == Method::GET || method == Method::HEAD);
+    let timeout = timeout
+        .known()
+        .and_then(|ms| u64::try_from(ms).ok())
+        .map(Duration::from_millis);
+    Ok(Some(Request {
+        method,
+        url,
+        headers,
+        body,
+        timeout,
+        follow_redirects,
+        expected,
+    }))
 }
 
 fn read_method(reader: &mut Reader<'_>) -> Field<Method> {
@@ -90,7 +120,11 @@ fn read_method(reader: &mut Reader<'_>) -> Field<Method> {
         Field::Is(name) => match METHODS.contains(&name).then(|| name.parse::<Method>().ok()).flatten() {
             Some(method) => Field::Is(method),
             None => {
-                reader.refuse("/method", params::INVALID_VALUE, format!("method is one of {}", METHODS.join(", ")));
+                reader.refuse(
+                    "/method",
+                    params::INVALID_VALUE,
+                    format!("method is one of {}", METHODS.join(", ")),
+                );
                 Field::Open
             }
         },
@@ -104,7 +138,11 @@ fn read_url(reader: &mut Reader<'_>, rules: &AddressRules) -> Field<Url> {
     match address_guard::check(text, rules) {
         Ok(url) => Field::Is(url),
         Err(error) => {
-            let code = if error.is_malformed() { params::INVALID_VALUE } else { params::FORBIDDEN_ADDRESS };
+            let code = if error.is_malformed() {
+                params::INVALID_VALUE
+            } else {
+                params::FORBIDDEN_ADDRESS
+            };
             reader.refuse("/url", code, error.to_string());
             Field::Open
         }
@@ -131,11 +169,17 @@ fn read_query(reader: &mut Reader<'_>, query: Field<&Map<String, Value>>) -> Fie
                 Value::String(text) if reader.is_template(text) => is_open = true,
                 Value::String(text) => pairs.push((name.clone(), text.clone())),
                 Value::Number(_) | Value::Bool(_) => pairs.push((name.clone(), value.to_string())),
-                _ => reader.refuse(pointer.clone(), params::WRONG_TYPE, "a string, a number, true, false, or an array of these"),
+                _ => reader.refuse(
+                    pointer.clone(),
+                    params::WRONG_TYPE,
+                    "a string, a number, true, false, or an array of these",
+                ),
             }
         }
     }
-    let bytes = pairs.iter().fold(0_usize, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()));
+    let bytes = pairs.iter().fold(0_usize, |sum, (name, value)| {
+        sum.saturating_add(name.len()).saturating_add(value.len())
+    });
     if bytes > MAX_URL_BYTES || pairs.len() > MAX_QUERY {
         let detail = format!("query has at most {MAX_QUERY} values and {MAX_URL_BYTES} bytes");
         reader.refuse("/query", params::TOO_LONG, detail);
@@ -158,11 +202,19 @@ fn read_headers(reader: &mut Reader<'_>, headers: Field<&Map<String, Value>>) ->
             continue;
         };
         if FORBIDDEN_HEADERS.contains(&header.as_str()) || header.as_str().starts_with("cf-") {
-            reader.refuse(pointer, params::INVALID_VALUE, format!("{header} is set by the platform"));
+            reader.refuse(
+                pointer,
+                params::INVALID_VALUE,
+                format!("{header} is set by the platform"),
+            );
             continue;
         }
         if headers.contains_key(&header) {
-            reader.refuse(pointer, params::INVALID_VALUE, format!("{header} stands here twice, in another case"));
+            reader.refuse(
+                pointer,
+                params::INVALID_VALUE,
+                format!("{header} stands here twice, in another case"),
+            );
             continue;
         }
         match value.as_str() {
@@ -179,7 +231,11 @@ fn read_headers(reader: &mut Reader<'_>, headers: Field<&Map<String, Value>>) ->
             // not agreed on.
             Some(text) => match HeaderValue::from_str(text) {
                 Ok(value) if text.is_ascii() => drop(headers.insert(header, value)),
-                _ => reader.refuse(pointer, params::INVALID_VALUE, "the value of a header is visible ASCII, without line ends"),
+                _ => reader.refuse(
+                    pointer,
+                    params::INVALID_VALUE,
+                    "the value of a header is visible ASCII, without line ends",
+                ),
             },
         }
     }
@@ -197,7 +253,11 @@ fn read_body(reader: &mut Reader<'_>, method: &Field<Method>) -> Field<BodyAndTy
     if let Field::Is(method @ (Method::GET | Method::HEAD)) = method {
         for (pointer, is_present) in [("/body", text.is_present()), ("/json", json.is_present())] {
             if is_present {
-                reader.refuse(pointer, params::CONFLICTING_FIELDS, format!("a {method} request has no body"));
+                reader.refuse(
+                    pointer,
+                    params::CONFLICTING_FIELDS,
+                    format!("a {method} request has no body"),
+                );
             }
         }
     }
@@ -206,9 +266,10 @@ fn read_body(reader: &mut Reader<'_>, method: &Field<Method>) -> Field<BodyAndTy
             let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
             Field::Is((Some(Bytes::copy_from_slice(text.as_bytes())), Some(content_type)))
         }
-        (_, Field::Is(value)) => {
-            Field::Is((Some(Bytes::from(value.to_string())), Some(HeaderValue::from_static("application/json"))))
-        }
+        (_, Field::Is(value)) => Field::Is((
+            Some(Bytes::from(value.to_string())),
+            Some(HeaderValue::from_static("application/json")),
+        )),
         (Field::Absent, Field::Absent) => Field::Is((None, None)),
         _ => Field::Open,
     }
@@ -227,7 +288,11 @@ fn read_expected(reader: &mut Reader<'_>, expected: Field<&[Value]>) -> Field<Ve
         match status.filter(|status| (200..=599).contains(status)) {
             Some(status) => statuses.push(status),
             None if reader.is_open(item) => is_open = true,
-            None => reader.refuse(format!("/expect_status/{place}"), params::OUT_OF_RANGE, "a status from 200 to 599"),
+            None => reader.refuse(
+                format!("/expect_status/{place}"),
+                params::OUT_OF_RANGE,
+                "a status from 200 to 599",
+            ),
         }
     }
     if is_open { Field::Open } else { Field::Is(statuses) }

@@ -68,7 +68,13 @@ pub(super) struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     /// The time of the call runs from here.
     pub(super) fn begin(call: &'a Call<'a>) -> Self {
-        Self { call, begun: call.services.clock.now(), sent: 0, answered: 0, bytes_out: 0 }
+        Self {
+            call,
+            begun: call.services.clock.now(),
+            sent: 0,
+            answered: 0,
+            bytes_out: 0,
+        }
     }
 
     /// Whether any hop was answered.
@@ -78,12 +84,24 @@ impl<'a> Exchange<'a> {
 
     /// What was sent.
     pub(super) fn usage(&self) -> Usage {
-        Usage { bytes_out: self.bytes_out, bytes_in: 0, requests: self.sent }
+        Usage {
+            bytes_out: self.bytes_out,
+            bytes_in: 0,
+            requests: self.sent,
+        }
     }
 
     /// Sends the request and follows where it leads, if it may.
     pub(super) async fn run(&mut self, request: Request) -> Result<Answer, Stopped> {
-        let Request { mut method, mut url, mut headers, mut body, timeout, follow_redirects, .. } = request;
+        let Request {
+            mut method,
+            mut url,
+            mut headers,
+            mut body,
+            timeout,
+            follow_redirects,
+            ..
+        } = request;
         let total = timeout.map_or(self.call.timeout, |timeout| timeout.min(self.call.timeout));
         let mut redirects = 0_u32;
         loop {
@@ -117,11 +135,17 @@ impl<'a> Exchange<'a> {
             redirects = redirects.saturating_add(1);
             let location = location.to_str().map_err(|_| Stopped::InvalidRedirect)?;
             let next = url.join(location).map_err(|_| Stopped::InvalidRedirect)?;
-            let next = address_guard::check_parsed(next, &self.call.services.address_rules).map_err(Stopped::Forbidden)?;
+            let next =
+                address_guard::check_parsed(next, &self.call.services.address_rules).map_err(Stopped::Forbidden)?;
             if becomes_get(response.status, &method) {
                 method = Method::GET;
                 body = None;
-                for name in [header::CONTENT_TYPE, header::CONTENT_LANGUAGE, header::CONTENT_ENCODING, IDEMPOTENCY_KEY] {
+                for name in [
+                    header::CONTENT_TYPE,
+                    header::CONTENT_LANGUAGE,
+                    header::CONTENT_ENCODING,
+                    IDEMPOTENCY_KEY,
+                ] {
                     headers.remove(name);
                 }
             }
@@ -156,5 +180,8 @@ fn becomes_get(status: StatusCode, method: &Method) -> bool {
 }
 
 fn harmless(headers: &HeaderMap) -> HeaderMap {
-    HARMLESS.iter().flat_map(|name| headers.get(name).map(|value| (name.clone(), value.clone()))).collect()
+    HARMLESS
+        .iter()
+        .flat_map(|name| headers.get(name).map(|value| (name.clone(), value.clone())))
+        .collect()
 }

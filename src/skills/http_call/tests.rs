@@ -23,7 +23,10 @@ fn get(scene: &Scene) -> Outcome {
 }
 
 fn post(scene: &Scene) -> Outcome {
-    run(scene, json!({"method": "POST", "url": "https://api.example.com/x", "json": {"a": 1}}))
+    run(
+        scene,
+        json!({"method": "POST", "url": "https://api.example.com/x", "json": {"a": 1}}),
+    )
 }
 
 fn code(outcome: &Outcome) -> &str {
@@ -47,7 +50,10 @@ fn a_request_goes_out_as_the_params_say() {
     let requests = scene.requests();
     let request = &requests[0];
     assert_eq!(request.method, Method::POST);
-    assert_eq!(request.url.as_str(), "https://api.example.com:8443/a%20b?x=1&many=a&many=b&n=5&ok=true&q=%C3%BC%26%3D");
+    assert_eq!(
+        request.url.as_str(),
+        "https://api.example.com:8443/a%20b?x=1&many=a&many=b&n=5&ok=true&q=%C3%BC%26%3D"
+    );
     assert_eq!(request.headers["accept"], "application/json");
     assert_eq!(request.headers["x-custom"], "1");
     assert_eq!(request.headers["content-type"], "application/json");
@@ -61,15 +67,28 @@ fn a_request_goes_out_as_the_params_say() {
 #[test]
 fn only_changing_methods_carry_an_idempotency_key_and_the_plans_own_key_wins() {
     for (method, carries) in [
-        ("GET", false), ("HEAD", false), ("OPTIONS", false), ("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true),
+        ("GET", false),
+        ("HEAD", false),
+        ("OPTIONS", false),
+        ("POST", true),
+        ("PUT", true),
+        ("PATCH", true),
+        ("DELETE", true),
     ] {
         let scene = Scene::default().answers(204, &[], "");
         let outcome = run(&scene, json!({"method": method, "url": "https://api.example.com/"}));
-        assert_eq!(scene.requests()[0].headers.contains_key("idempotency-key"), carries, "{method}");
+        assert_eq!(
+            scene.requests()[0].headers.contains_key("idempotency-key"),
+            carries,
+            "{method}"
+        );
         assert_eq!(outcome.effects.len(), usize::from(carries), "{method}");
     }
     let scene = Scene::default().answers(200, &[], "");
-    run(&scene, json!({"method": "POST", "url": "https://api.example.com/", "headers": {"idempotency-key": "mine"}}));
+    run(
+        &scene,
+        json!({"method": "POST", "url": "https://api.example.com/", "headers": {"idempotency-key": "mine"}}),
+    );
     assert_eq!(scene.requests()[0].headers["idempotency-key"], "mine");
 }
 
@@ -77,13 +96,21 @@ fn only_changing_methods_carry_an_idempotency_key_and_the_plans_own_key_wins() {
 fn the_body_is_given_as_what_it_is() {
     let body_of = |headers: &[(&str, &str)], bytes: &'static [u8]| {
         let output = get(&Scene::default().answers(200, headers, bytes)).output.unwrap();
-        (output["body"].clone(), output["body_encoding"].as_str().unwrap().to_owned())
+        (
+            output["body"].clone(),
+            output["body_encoding"].as_str().unwrap().to_owned(),
+        )
     };
     let json_type = [("content-type", "application/json; charset=utf-8")];
     let problem = [("content-type", "application/problem+json")];
     let text = [("content-type", "text/plain")];
     for (headers, bytes, body, encoding) in [
-        (&json_type[..], b"{\"b\":1,\"a\":null}".as_slice(), json!({"a": null, "b": 1}), "json"),
+        (
+            &json_type[..],
+            b"{\"b\":1,\"a\":null}".as_slice(),
+            json!({"a": null, "b": 1}),
+            "json",
+        ),
         (&problem, b"[1]", json!([1]), "json"),
         (&json_type, b"not json", json!("not json"), "text"),
         (&text, b"{\"a\":1}", json!("{\"a\":1}"), "text"),
@@ -95,17 +122,31 @@ fn the_body_is_given_as_what_it_is() {
         assert_eq!(body_of(headers, bytes), (body, encoding.to_owned()));
     }
     let deep = testing::nested(65).to_string();
-    let output = get(&Scene::default().answers(200, &json_type, deep.clone())).output.unwrap();
-    assert_eq!((&output["body"], &output["body_encoding"]), (&json!(deep), &json!("text")));
+    let output = get(&Scene::default().answers(200, &json_type, deep.clone()))
+        .output
+        .unwrap();
+    assert_eq!(
+        (&output["body"], &output["body_encoding"]),
+        (&json!(deep), &json!("text"))
+    );
 }
 
 #[test]
 fn headers_come_in_lower_case_without_cookies_and_bounded() {
     let long = "x".repeat(5000);
-    let headers =
-        [("X-One", "1"), ("X-Many", "a"), ("X-Many", "b"), ("Set-Cookie", "s=1"), ("WWW-Authenticate", "Bearer"), ("X-Long", &long)];
+    let headers = [
+        ("X-One", "1"),
+        ("X-Many", "a"),
+        ("X-Many", "b"),
+        ("Set-Cookie", "s=1"),
+        ("WWW-Authenticate", "Bearer"),
+        ("X-Long", &long),
+    ];
     let outcome = get(&Scene::default().answers(200, &headers, ""));
-    assert_eq!(outcome.output.unwrap()["headers"], json!({"x-one": "1", "x-many": "a, b"}));
+    assert_eq!(
+        outcome.output.unwrap()["headers"],
+        json!({"x-one": "1", "x-many": "a, b"})
+    );
 
     let names: Vec<String> = (0..100).map(|n| format!("x-{n}")).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
@@ -117,31 +158,55 @@ fn headers_come_in_lower_case_without_cookies_and_bounded() {
 fn every_status_is_the_outcome_that_the_table_says() {
     // status, to a GET, to a POST
     for (status, read, once) in [
-        (200, "", ""), (201, "", ""), (204, "", ""), (299, "", ""), (304, "", ""),
-        (400, "request_rejected", "request_rejected"), (401, "permission_denied", "permission_denied"),
-        (402, "request_rejected", "request_rejected"), (403, "permission_denied", "permission_denied"),
-        (404, "target_not_found", "target_not_found"), (405, "request_rejected", "request_rejected"),
-        (407, "permission_denied", "permission_denied"), (408, "provider_unavailable", "provider_unavailable"),
-        (409, "target_conflict", "target_conflict"), (410, "target_not_found", "target_not_found"),
-        (412, "target_conflict", "target_conflict"), (413, "request_rejected", "request_rejected"),
-        (422, "request_rejected", "request_rejected"), (423, "target_conflict", "target_conflict"),
-        (425, "provider_unavailable", "provider_unavailable"), (429, "rate_limited", "rate_limited"),
-        (451, "permission_denied", "permission_denied"), (500, "provider_unavailable", "provider_failed"),
-        (501, "provider_unavailable", "provider_failed"), (502, "provider_unavailable", "unknown_effect"),
-        (503, "provider_unavailable", "provider_unavailable"), (504, "provider_unavailable", "unknown_effect"),
-        (520, "provider_unavailable", "unknown_effect"), (524, "provider_unavailable", "unknown_effect"),
-        (529, "provider_unavailable", "provider_unavailable"), (599, "provider_unavailable", "provider_failed"),
+        (200, "", ""),
+        (201, "", ""),
+        (204, "", ""),
+        (299, "", ""),
+        (304, "", ""),
+        (400, "request_rejected", "request_rejected"),
+        (401, "permission_denied", "permission_denied"),
+        (402, "request_rejected", "request_rejected"),
+        (403, "permission_denied", "permission_denied"),
+        (404, "target_not_found", "target_not_found"),
+        (405, "request_rejected", "request_rejected"),
+        (407, "permission_denied", "permission_denied"),
+        (408, "provider_unavailable", "provider_unavailable"),
+        (409, "target_conflict", "target_conflict"),
+        (410, "target_not_found", "target_not_found"),
+        (412, "target_conflict", "target_conflict"),
+        (413, "request_rejected", "request_rejected"),
+        (422, "request_rejected", "request_rejected"),
+        (423, "target_conflict", "target_conflict"),
+        (425, "provider_unavailable", "provider_unavailable"),
+        (429, "rate_limited", "rate_limited"),
+        (451, "permission_denied", "permission_denied"),
+        (500, "provider_unavailable", "provider_failed"),
+        (501, "provider_unavailable", "provider_failed"),
+        (502, "provider_unavailable", "unknown_effect"),
+        (503, "provider_unavailable", "provider_unavailable"),
+        (504, "provider_unavailable", "unknown_effect"),
+        (520, "provider_unavailable", "unknown_effect"),
+        (524, "provider_unavailable", "unknown_effect"),
+        (529, "provider_unavailable", "provider_unavailable"),
+        (599, "provider_unavailable", "provider_failed"),
     ] {
         let to_get = get(&Scene::default().answers(status, &[], "no"));
         let to_post = post(&Scene::default().answers(status, &[], "no"));
         assert_eq!((code(&to_get), code(&to_post)), (read, once), "{status}");
         if let Some(error) = to_post.error {
-            assert_eq!((error.provider.as_deref(), error.provider_status), (Some("api.example.com"), Some(status)));
+            assert_eq!(
+                (error.provider.as_deref(), error.provider_status),
+                (Some("api.example.com"), Some(status))
+            );
         } else {
             assert_eq!(to_post.output.unwrap()["status"], status);
         }
         let idempotent = json!({"method": "POST", "url": "https://api.example.com/", "idempotent": true});
-        assert_eq!(code(&run(&Scene::default().answers(status, &[], ""), idempotent)), read, "{status}");
+        assert_eq!(
+            code(&run(&Scene::default().answers(status, &[], ""), idempotent)),
+            read,
+            "{status}"
+        );
     }
 }
 
@@ -150,13 +215,19 @@ fn a_plan_can_expect_a_status_that_is_otherwise_a_failure() {
     let params = json!({"url": "https://api.example.com/", "expect_status": [404, 503]});
     let outcome = run(&Scene::default().answers(404, &[], "nothing here"), params.clone());
     assert_eq!(outcome.output.unwrap()["body"], "nothing here");
-    assert_eq!(code(&run(&Scene::default().answers(410, &[], ""), params)), "target_not_found");
+    assert_eq!(
+        code(&run(&Scene::default().answers(410, &[], ""), params)),
+        "target_not_found"
+    );
 }
 
 #[test]
 fn retry_after_is_read_as_seconds_and_as_a_date() {
     let wait = |status, value: &str| {
-        get(&Scene::default().answers(status, &[("retry-after", value)], "")).error.unwrap().retry_after_ms
+        get(&Scene::default().answers(status, &[("retry-after", value)], ""))
+            .error
+            .unwrap()
+            .retry_after_ms
     };
     assert_eq!(wait(429, "7"), Some(7_000));
     assert_eq!(wait(503, "0"), Some(0));
@@ -199,14 +270,24 @@ fn redirects_are_followed_for_reads_and_each_is_guarded() {
     assert_eq!(scene.requests().len(), 3);
 
     for location in [
-        "http://127.0.0.1/", "http://169.254.169.254/latest/meta-data/", "//localhost/", "http://[::1]/", "file:///etc/passwd",
-        "http://user:pass@example.com/", "http://0x7f.1/", "gopher://example.com/", "http://metadata.google.internal/",
+        "http://127.0.0.1/",
+        "http://169.254.169.254/latest/meta-data/",
+        "//localhost/",
+        "http://[::1]/",
+        "file:///etc/passwd",
+        "http://user:pass@example.com/",
+        "http://0x7f.1/",
+        "gopher://example.com/",
+        "http://metadata.google.internal/",
     ] {
         let scene = Scene::default().answers(302, &[("location", location)], "");
         assert_eq!(code(&get(&scene)), "forbidden_address", "{location}");
         assert_eq!(scene.requests().len(), 1, "{location}");
     }
-    assert_eq!(code(&get(&Scene::default().answers(302, &[("location", "http://[")], ""))), "invalid_redirect");
+    assert_eq!(
+        code(&get(&Scene::default().answers(302, &[("location", "http://[")], ""))),
+        "invalid_redirect"
+    );
 
     let mut scene = Scene::default();
     for _ in 0..6 {
@@ -221,27 +302,55 @@ fn a_redirect_that_is_not_followed_is_a_success_with_its_status() {
     let outcome = post(&Scene::default().answers(303, &[("location", "http://127.0.0.1/")], ""));
     assert_eq!(outcome.output.unwrap()["status"], 303);
     let scene = Scene::default().answers(302, &[("location", "/x")], "");
-    let outcome = run(&scene, json!({"url": "https://api.example.com/", "follow_redirects": false}));
+    let outcome = run(
+        &scene,
+        json!({"url": "https://api.example.com/", "follow_redirects": false}),
+    );
     assert_eq!(outcome.output.unwrap()["headers"]["location"], "/x");
-    assert_eq!(get(&Scene::default().answers(301, &[], "")).output.unwrap()["status"], 301);
+    assert_eq!(
+        get(&Scene::default().answers(301, &[], "")).output.unwrap()["status"],
+        301
+    );
 }
 
 #[test]
 fn method_and_body_change_with_a_redirect_as_the_fetch_standard_has_it() {
     for (status, method, then, keeps_body) in [
-        (301, "POST", Method::GET, false), (302, "POST", Method::GET, false), (303, "POST", Method::GET, false),
-        (303, "PUT", Method::GET, false), (301, "PUT", Method::PUT, true), (302, "DELETE", Method::DELETE, true),
-        (307, "POST", Method::POST, true), (308, "PATCH", Method::PATCH, true),
+        (301, "POST", Method::GET, false),
+        (302, "POST", Method::GET, false),
+        (303, "POST", Method::GET, false),
+        (303, "PUT", Method::GET, false),
+        (301, "PUT", Method::PUT, true),
+        (302, "DELETE", Method::DELETE, true),
+        (307, "POST", Method::POST, true),
+        (308, "PATCH", Method::PATCH, true),
     ] {
-        let scene = Scene::default().answers(status, &[("location", "/next")], "").answers(200, &[], "");
-        let params = json!({"method": method, "url": "https://api.example.com/", "json": {"a": 1}, "follow_redirects": true});
+        let scene = Scene::default()
+            .answers(status, &[("location", "/next")], "")
+            .answers(200, &[], "");
+        let params =
+            json!({"method": method, "url": "https://api.example.com/", "json": {"a": 1}, "follow_redirects": true});
         assert_eq!(code(&run(&scene, params)), "", "{status} {method}");
         let second = &scene.requests()[1];
-        assert_eq!((&second.method, second.body.is_some()), (&then, keeps_body), "{status} {method}");
-        assert_eq!(second.headers.contains_key("content-type"), keeps_body, "{status} {method}");
-        assert_eq!(second.headers.contains_key("idempotency-key"), keeps_body, "{status} {method}");
+        assert_eq!(
+            (&second.method, second.body.is_some()),
+            (&then, keeps_body),
+            "{status} {method}"
+        );
+        assert_eq!(
+            second.headers.contains_key("content-type"),
+            keeps_body,
+            "{status} {method}"
+        );
+        assert_eq!(
+            second.headers.contains_key("idempotency-key"),
+            keeps_body,
+            "{status} {method}"
+        );
     }
-    let scene = Scene::default().answers(303, &[("location", "/next")], "").answers(200, &[], "");
+    let scene = Scene::default()
+        .answers(303, &[("location", "/next")], "")
+        .answers(200, &[], "");
     run(&scene, json!({"method": "HEAD", "url": "https://api.example.com/"}));
     assert_eq!(scene.requests()[1].method, Method::HEAD);
 }
@@ -253,8 +362,11 @@ fn credentials_do_not_follow_to_another_origin_and_never_come_back() {
         "X-Whatever-Token": "secret", "Accept": "text/html", "User-Agent": "me"
     });
     for (location, is_same) in [
-        ("/same", true), ("https://api.example.com:443/same", true), ("https://other.example.com/", false),
-        ("http://api.example.com/", false), ("https://api.example.com:444/", false),
+        ("/same", true),
+        ("https://api.example.com:443/same", true),
+        ("https://other.example.com/", false),
+        ("http://api.example.com/", false),
+        ("https://api.example.com:444/", false),
     ] {
         let scene = Scene::default()
             .answers(307, &[("location", location)], "")
@@ -277,13 +389,24 @@ fn the_time_of_a_call_bounds_all_its_hops() {
         takes: Duration::from_millis(takes),
     };
     let again = [("location", "/again")];
-    let scene = Scene::default().scripted(slow(302, &again, 600)).scripted(slow(302, &again, 300)).scripted(slow(200, &[], 600));
+    let scene = Scene::default()
+        .scripted(slow(302, &again, 600))
+        .scripted(slow(302, &again, 300))
+        .scripted(slow(200, &[], 600));
     let outcome = run(&scene, json!({"url": "https://api.example.com/", "timeout_ms": 1000}));
     assert_eq!(code(&outcome), "timeout");
-    let timeouts: Vec<_> = scene.requests().iter().map(|request| request.timeout.as_millis()).collect();
+    let timeouts: Vec<_> = scene
+        .requests()
+        .iter()
+        .map(|request| request.timeout.as_millis())
+        .collect();
     assert_eq!(timeouts, [1000, 400, 100]);
 
-    let scene = Scene { timeout: Duration::from_millis(200), ..Scene::default() }.answers(200, &[], "");
+    let scene = Scene {
+        timeout: Duration::from_millis(200),
+        ..Scene::default()
+    }
+    .answers(200, &[], "");
     run(&scene, json!({"url": "https://api.example.com/", "timeout_ms": 60_000}));
     assert_eq!(scene.requests()[0].timeout, Duration::from_millis(200));
 }
@@ -292,11 +415,17 @@ fn the_time_of_a_call_bounds_all_its_hops() {
 fn an_answer_over_the_limit_is_a_clear_failure() {
     let mut answer = response(200, &[], vec![b'x'; 1024 * 1024].into());
     answer.truncated = true;
-    let outcome = post(&Scene::default().scripted(Scripted { result: Ok(answer.clone()), takes: Duration::ZERO }));
+    let outcome = post(&Scene::default().scripted(Scripted {
+        result: Ok(answer.clone()),
+        takes: Duration::ZERO,
+    }));
     assert_eq!(code(&outcome), "output_too_large");
     assert_eq!(outcome.effects.len(), 1, "it was carried out all the same");
     answer.truncated = false;
-    let outcome = get(&Scene::default().scripted(Scripted { result: Ok(answer), takes: Duration::ZERO }));
+    let outcome = get(&Scene::default().scripted(Scripted {
+        result: Ok(answer),
+        takes: Duration::ZERO,
+    }));
     assert_eq!(code(&outcome), "");
     assert_eq!((outcome.usage.bytes_in, outcome.usage.requests), (1024 * 1024, 1));
 }
@@ -315,11 +444,36 @@ fn bad_params_are_refused_at_their_place() {
         ("url", json!("ftp://example.com/"), "/url", "forbidden_address"),
         ("url", json!(format!("https://example.com/{long}")), "/url", "too_long"),
         ("headers", json!({"Host": "x"}), "/headers/Host", "invalid_value"),
-        ("headers", json!({"content-length": "1"}), "/headers/content-length", "invalid_value"),
-        ("headers", json!({"Transfer-Encoding": "chunked"}), "/headers/Transfer-Encoding", "invalid_value"),
-        ("headers", json!({"Connection": "close"}), "/headers/Connection", "invalid_value"),
-        ("headers", json!({"CF-Connecting-IP": "1.2.3.4"}), "/headers/CF-Connecting-IP", "invalid_value"),
-        ("headers", json!({"x": "a\r\nInjected: 1"}), "/headers/x", "invalid_value"),
+        (
+            "headers",
+            json!({"content-length": "1"}),
+            "/headers/content-length",
+            "invalid_value",
+        ),
+        (
+            "headers",
+            json!({"Transfer-Encoding": "chunked"}),
+            "/headers/Transfer-Encoding",
+            "invalid_value",
+        ),
+        (
+            "headers",
+            json!({"Connection": "close"}),
+            "/headers/Connection",
+            "invalid_value",
+        ),
+        (
+            "headers",
+            json!({"CF-Connecting-IP": "1.2.3.4"}),
+            "/headers/CF-Connecting-IP",
+            "invalid_value",
+        ),
+        (
+            "headers",
+            json!({"x": "a\r\nInjected: 1"}),
+            "/headers/x",
+            "invalid_value",
+        ),
         ("headers", json!({"x": "a\nb"}), "/headers/x", "invalid_value"),
         ("headers", json!({"x": "a\0b"}), "/headers/x", "invalid_value"),
         ("headers", json!({"x": "ü"}), "/headers/x", "invalid_value"),
@@ -327,7 +481,12 @@ fn bad_params_are_refused_at_their_place() {
         ("headers", json!({"x:": "1"}), "/headers/x:", "invalid_value"),
         ("headers", json!({"": "1"}), "/headers/", "invalid_value"),
         ("headers", json!({"a/b": "1"}), "/headers/a~1b", "invalid_value"),
-        ("headers", json!({"X-A": "1", "x-a": "2"}), "/headers/x-a", "invalid_value"),
+        (
+            "headers",
+            json!({"X-A": "1", "x-a": "2"}),
+            "/headers/x-a",
+            "invalid_value",
+        ),
         ("headers", json!({"x": 1}), "/headers/x", "wrong_type"),
         ("headers", json!({"x": long}), "/headers/x", "too_long"),
         ("headers", json!(many), "/headers", "too_many"),
@@ -351,7 +510,10 @@ fn bad_params_are_refused_at_their_place() {
         let mut params = json!({"url": "https://api.example.com/"});
         params[field] = value.clone();
         let errors = skill().check(&params).expect_err(field);
-        let found: Vec<_> = errors.iter().map(|error| (error.pointer.as_str(), error.code.as_ref())).collect();
+        let found: Vec<_> = errors
+            .iter()
+            .map(|error| (error.pointer.as_str(), error.code.as_ref()))
+            .collect();
         assert_eq!(found, [(pointer, expected)], "{field} {value}");
     }
     let both = json!({"method": "POST", "url": "https://api.example.com/", "body": "a", "json": 1});
@@ -376,7 +538,10 @@ fn what_a_reference_leaves_open_passes_and_is_checked_when_it_is_filled_in() {
     for (params, expected) in [
         (json!({"url": "http://169.254.169.254/"}), "forbidden_address"),
         (json!({"url": "{{input.url}}"}), "invalid_params"),
-        (json!({"url": "https://api.example.com/", "headers": {"x": "a\r\nb"}}), "invalid_params"),
+        (
+            json!({"url": "https://api.example.com/", "headers": {"x": "a\r\nb"}}),
+            "invalid_params",
+        ),
     ] {
         let scene = Scene::default();
         assert_eq!(code(&run(&scene, params)), expected);
@@ -386,11 +551,18 @@ fn what_a_reference_leaves_open_passes_and_is_checked_when_it_is_filled_in() {
 
 #[test]
 fn a_call_obeys_the_rules_of_its_deployment() {
-    let rules = AddressRules { allowed_loopback_ports: [8080].into(), ..AddressRules::default() };
+    let rules = AddressRules {
+        allowed_loopback_ports: [8080].into(),
+        ..AddressRules::default()
+    };
     let local = json!({"url": "http://127.0.0.1:8080/"});
     assert_eq!(HttpCall::new(Arc::new(rules.clone())).check(&local), Ok(()));
     assert!(skill().check(&local).is_err());
-    let scene = Scene { rules, ..Scene::default() }.answers(200, &[], "");
+    let scene = Scene {
+        rules,
+        ..Scene::default()
+    }
+    .answers(200, &[], "");
     assert_eq!(code(&run(&scene, local.clone())), "");
     assert_eq!(code(&run(&Scene::default(), local)), "forbidden_address");
 }
@@ -398,7 +570,10 @@ fn a_call_obeys_the_rules_of_its_deployment() {
 #[test]
 fn the_host_is_that_of_the_url() {
     let host = |url: &str| skill().host(&json!({"url": url}));
-    assert_eq!(host("https://API.example.com.:443/x").as_deref(), Some("api.example.com"));
+    assert_eq!(
+        host("https://API.example.com.:443/x").as_deref(),
+        Some("api.example.com")
+    );
     assert_eq!(host("nonsense"), None);
 }
 
@@ -414,6 +589,9 @@ fn no_error_tells_a_secret() {
         Scene::default().fails(FetchError::Connection("reset".to_owned())),
     ] {
         let outcome = run(&scene, params.clone());
-        assert!(!serde_json::to_string(&outcome).unwrap().contains("hidden"), "{outcome:?}");
+        assert!(
+            !serde_json::to_string(&outcome).unwrap().contains("hidden"),
+            "{outcome:?}"
+        );
     }
 }

@@ -37,7 +37,9 @@ pub(super) fn check(expression: &str) -> Result<(), String> {
             _ => {}
         }
         if depth > MAX_DEPTH {
-            return Err(format!("the expression nests deeper than {MAX_DEPTH} operators and brackets"));
+            return Err(format!(
+                "the expression nests deeper than {MAX_DEPTH} operators and brackets"
+            ));
         }
     }
     Ok(())

@@ -25,7 +25,11 @@ pub(super) struct Budget(Cell<usize>);
 impl Budget {
     /// Takes `cost` off.
     pub(super) fn spend(&self, cost: usize) -> Evaluated<()> {
-        let left = self.0.get().checked_sub(cost).ok_or("the expression does too much work on this input")?;
+        let left = self
+            .0
+            .get()
+            .checked_sub(cost)
+            .ok_or("the expression does too much work on this input")?;
         self.0.set(left);
         Ok(())
     }
@@ -79,14 +83,26 @@ pub(super) fn eval<'v>(node: &'v Node, current: &'v Value, budget: &Budget) -> E
         },
         Node::Or { left, right } => {
             let left = eval(left, current, budget)?;
-            if is_truthy(&left) { Ok(left) } else { eval(right, current, budget) }
+            if is_truthy(&left) {
+                Ok(left)
+            } else {
+                eval(right, current, budget)
+            }
         }
         Node::And { left, right } => {
             let left = eval(left, current, budget)?;
-            if is_truthy(&left) { eval(right, current, budget) } else { Ok(left) }
+            if is_truthy(&left) {
+                eval(right, current, budget)
+            } else {
+                Ok(left)
+            }
         }
         Node::Not(node) => Ok(owned(Value::Bool(!is_truthy(&*eval(node, current, budget)?)))),
-        Node::Compare { comparator, left, right } => {
+        Node::Compare {
+            comparator,
+            left,
+            right,
+        } => {
             let (left, right) = (eval(left, current, budget)?, eval(right, current, budget)?);
             compare(comparator, &left, &right, budget).map(owned)
         }
@@ -145,7 +161,9 @@ pub(super) fn equal(left: &Value, right: &Value) -> bool {
         }
         (Value::Object(left), Value::Object(right)) => {
             left.len() == right.len()
-                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| equal(value, other)))
+                && left
+                    .iter()
+                    .all(|(key, value)| right.get(key).is_some_and(|other| equal(value, other)))
         }
         _ => left == right,
     }
@@ -202,7 +220,11 @@ fn project<'v>(items: &[Value], each: &Node, budget: &Budget) -> Evaluated<Cow<'
 fn element(value: &Value, index: i32) -> Option<&Value> {
     let items = value.as_array()?;
     let distance = usize::try_from(index.unsigned_abs()).ok()?;
-    let place = if index < 0 { items.len().checked_sub(distance)? } else { distance };
+    let place = if index < 0 {
+        items.len().checked_sub(distance)?
+    } else {
+        distance
+    };
     items.get(place)
 }
 
@@ -217,7 +239,11 @@ fn slice<'v>(
     let Value::Array(items) = value else { return Ok(null()) };
     let length = i64::try_from(items.len()).unwrap_or(i64::MAX);
     // Walking backwards, an end may lie just before the first element; walking forwards, just behind the last.
-    let (first, last) = if step < 0 { (-1, length.saturating_sub(1)) } else { (0, length) };
+    let (first, last) = if step < 0 {
+        (-1, length.saturating_sub(1))
+    } else {
+        (0, length)
+    };
     let clamp = |end: i32| {
         let end = i64::from(end);
         (if end < 0 { end.saturating_add(length) } else { end }).clamp(first, last.max(first))
@@ -244,7 +270,9 @@ fn compare(comparator: &Comparator, left: &Value, right: &Value, budget: &Budget
             Ok(Value::Bool(equal(left, right) == (*comparator == Comparator::Equal)))
         }
         ordering => {
-            let (Value::Number(left), Value::Number(right)) = (left, right) else { return Ok(Value::Null) };
+            let (Value::Number(left), Value::Number(right)) = (left, right) else {
+                return Ok(Value::Null);
+            };
             let order = order(left, right);
             Ok(Value::Bool(match ordering {
                 Comparator::LessThan => order.is_lt(),

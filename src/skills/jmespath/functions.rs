@@ -100,7 +100,10 @@ pub(super) fn call<'v>(
             return Ok(owned(Value::Null));
         }
         (Function::Merge, objects) => {
-            let objects = objects.iter().map(|object| eval(object, current, budget)).collect::<Evaluated<Vec<_>>>()?;
+            let objects = objects
+                .iter()
+                .map(|object| eval(object, current, budget))
+                .collect::<Evaluated<Vec<_>>>()?;
             call.merge(&objects)
         }
         (_, [only]) => {
@@ -114,7 +117,10 @@ pub(super) fn call<'v>(
             }
         }
         (_, [left, right]) => call.of_two(&*eval(left, current, budget)?, &*eval(right, current, budget)?),
-        _ => Err(format!("{}() was called with the wrong number of arguments", function.name())),
+        _ => Err(format!(
+            "{}() was called with the wrong number of arguments",
+            function.name()
+        )),
     }
     .map(owned)
 }
@@ -131,7 +137,10 @@ impl Call<'_> {
     }
 
     fn array<'a>(&self, value: &'a Value) -> Evaluated<&'a [Value]> {
-        value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong_type("an array", value))
+        value
+            .as_array()
+            .map(Vec::as_slice)
+            .ok_or_else(|| self.wrong_type("an array", value))
     }
 
     fn text<'a>(&self, value: &'a Value) -> Evaluated<&'a str> {
@@ -145,7 +154,13 @@ impl Call<'_> {
     fn numbers<'a>(&self, value: &'a Value) -> Evaluated<Vec<&'a Number>> {
         let items = self.array(value)?;
         self.budget.pay_for(value)?;
-        items.iter().map(|item| item.as_number().ok_or_else(|| self.wrong_type("an array of numbers", item))).collect()
+        items
+            .iter()
+            .map(|item| {
+                item.as_number()
+                    .ok_or_else(|| self.wrong_type("an array of numbers", item))
+            })
+            .collect()
     }
 
     fn copy(&self, value: &Value) -> Evaluated<Value> {
@@ -234,8 +249,11 @@ impl Call<'_> {
     fn join(&self, glue: &str, parts: &[Value]) -> Evaluated<Value> {
         let mut joined = String::new();
         for (place, part) in parts.iter().enumerate() {
-            let part = part.as_str().ok_or_else(|| self.wrong_type("an array of strings", part))?;
-            self.budget.spend(glue.len().saturating_add(part.len()).saturating_add(1))?;
+            let part = part
+                .as_str()
+                .ok_or_else(|| self.wrong_type("an array of strings", part))?;
+            self.budget
+                .spend(glue.len().saturating_add(part.len()).saturating_add(1))?;
             if place > 0 {
                 joined.push_str(glue);
             }
@@ -255,7 +273,10 @@ impl Call<'_> {
     }
 
     fn map(&self, each: &Node, items: &Value) -> Evaluated<Value> {
-        self.array(items)?.iter().map(|item| self.budget.own(eval(each, item, self.budget)?)).collect()
+        self.array(items)?
+            .iter()
+            .map(|item| self.budget.own(eval(each, item, self.budget)?))
+            .collect()
     }
 
     fn extreme(&self, value: &Value, wanted: Ordering) -> Evaluated<Value> {
@@ -274,7 +295,10 @@ impl Call<'_> {
     fn extreme_by(&self, items: &Value, key: &Node, wanted: Ordering) -> Evaluated<Value> {
         let mut best: Option<(Value, &Value)> = None;
         for (key, item) in self.keyed(items, key)? {
-            if best.as_ref().is_none_or(|(best, _)| order_of_keys(&key, best) == wanted) {
+            if best
+                .as_ref()
+                .is_none_or(|(best, _)| order_of_keys(&key, best) == wanted)
+            {
                 best = Some((key, item));
             }
         }
@@ -302,7 +326,10 @@ impl Call<'_> {
         if keys.iter().all(Value::is_number) || keys.iter().all(Value::is_string) {
             return Ok(());
         }
-        Err(format!("{}() orders numbers or strings, not a mix or other types", self.function.name()))
+        Err(format!(
+            "{}() orders numbers or strings, not a mix or other types",
+            self.function.name()
+        ))
     }
 }
 
@@ -343,16 +370,23 @@ fn from_float(float: f64) -> Evaluated<Value> {
         #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
         return Ok(Value::from(float as i64));
     }
-    Number::from_f64(float).map(Value::Number).ok_or_else(|| "the number is too large for JSON".to_owned())
+    Number::from_f64(float)
+        .map(Value::Number)
+        .ok_or_else(|| "the number is too large for JSON".to_owned())
 }
 
 fn rounded(number: &Number, round: fn(f64) -> f64) -> Evaluated<Value> {
-    if number.is_f64() { from_float(round(as_float(number))) } else { Ok(Value::Number(number.clone())) }
+    if number.is_f64() {
+        from_float(round(as_float(number)))
+    } else {
+        Ok(Value::Number(number.clone()))
+    }
 }
 
 fn sum(numbers: &[&Number]) -> Evaluated<Value> {
-    let integers: Option<i128> =
-        numbers.iter().try_fold(0_i128, |sum, number| sum.checked_add(number.as_i128()?));
+    let integers: Option<i128> = numbers
+        .iter()
+        .try_fold(0_i128, |sum, number| sum.checked_add(number.as_i128()?));
     match integers {
         Some(sum) => Ok(from_integer(sum)),
         None => from_float(numbers.iter().map(|number| as_float(number)).sum()),

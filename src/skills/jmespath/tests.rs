@@ -28,21 +28,114 @@ fn document() -> Value {
 
 /// Expressions whose value both interpreters must agree on.
 const AGREED: &[&str] = &[
-    "a.b.c", "a.x.c", "a.b.d[0]", "a.b.d[-1]", "a.b.d[5]", "a.e", "a.e.f", "people[0].name", "people[*].name",
-    "people[*].age", "people[].tags[]", "people[].tags", "people[?age > `26`].name", "people[?age].name", "people[?!age].name",
-    "people[?name == 'Al' || age == `30`].name", "people[?name != 'Al' && age].name", "ops.*", "ops.*.n", "*.b", "list[1:3]",
-    "list[:2]", "list[4:]", "list[::2]", "list[::-1]", "list[-2:]", "list[:-2]", "list[5:1:-2]", "list[10:]", "list[-100:2]",
-    "list[2:-100:-1]", "list[100::-1]", "nested[]", "nested[][]", "nested[*][0]", "[a.b.c, flag]", "{x: a.b.c, y: list[0]}",
-    "people[*].{n: name, t: tags[0]}", "a.e.[x]", "a | b | c", "people[*].tags | [0]", "people[*].tags[*] | [0][0]", "(a || b).b",
-    "!flag", "!empty", "!list", "flag && list[0]", "empty || 'none'", "`[1, {\"a\": 2}]`", "'raw \\' text'", "\"a\".\"b\"", "@.flag",
-    "list[?@ > `2`]", "list[?@ >= `2` && @ <= `4`]", "length(people)", "length('äb')", "length(a)", "keys(ops)", "values(a.b)",
-    "contains(texts, 'a')", "contains('abc', 'b')", "contains(list, `7`)", "starts_with('abc', 'ab')", "ends_with('abc', 'bc')",
-    "join('-', texts)", "join('', empty)", "reverse(list)", "reverse('äb')", "sort(texts)", "sort(list)", "sort_by(people[?age], &age)[*].name",
-    "max(list)", "min(list)", "max(texts)", "max(empty)", "max_by(people[?age], &age).name", "min_by(people[?age], &age).name",
-    "map(&name, people)", "map(&age, people)", "merge(a, `{\"z\": 1}`)", "not_null(a.e, a.x, flag)", "to_array(flag)", "to_array(list)",
-    "to_string(a)", "to_string('x')", "to_number('12')", "to_number('x')", "type(a)", "type(list)", "type(flag)", "type(a.e)",
-    "abs(`-3`)", "list == `[0, 1, 2, 3, 4, 5]`", "a == a", "a != ops", "'a' < 'b'", "flag == `true`", "people[*].tags[].length(@)",
-    "sum(list)", "avg(list)", "ceil(`1.2`)", "floor(`-1.2`)", "people[?contains(tags, 'x')] | [0].name", "[[a.b.c]]", "[*]", "[0]", "*", "@",
+    "a.b.c",
+    "a.x.c",
+    "a.b.d[0]",
+    "a.b.d[-1]",
+    "a.b.d[5]",
+    "a.e",
+    "a.e.f",
+    "people[0].name",
+    "people[*].name",
+    "people[*].age",
+    "people[].tags[]",
+    "people[].tags",
+    "people[?age > `26`].name",
+    "people[?age].name",
+    "people[?!age].name",
+    "people[?name == 'Al' || age == `30`].name",
+    "people[?name != 'Al' && age].name",
+    "ops.*",
+    "ops.*.n",
+    "*.b",
+    "list[1:3]",
+    "list[:2]",
+    "list[4:]",
+    "list[::2]",
+    "list[::-1]",
+    "list[-2:]",
+    "list[:-2]",
+    "list[5:1:-2]",
+    "list[10:]",
+    "list[-100:2]",
+    "list[2:-100:-1]",
+    "list[100::-1]",
+    "nested[]",
+    "nested[][]",
+    "nested[*][0]",
+    "[a.b.c, flag]",
+    "{x: a.b.c, y: list[0]}",
+    "people[*].{n: name, t: tags[0]}",
+    "a.e.[x]",
+    "a | b | c",
+    "people[*].tags | [0]",
+    "people[*].tags[*] | [0][0]",
+    "(a || b).b",
+    "!flag",
+    "!empty",
+    "!list",
+    "flag && list[0]",
+    "empty || 'none'",
+    "`[1, {\"a\": 2}]`",
+    "'raw \\' text'",
+    "\"a\".\"b\"",
+    "@.flag",
+    "list[?@ > `2`]",
+    "list[?@ >= `2` && @ <= `4`]",
+    "length(people)",
+    "length('äb')",
+    "length(a)",
+    "keys(ops)",
+    "values(a.b)",
+    "contains(texts, 'a')",
+    "contains('abc', 'b')",
+    "contains(list, `7`)",
+    "starts_with('abc', 'ab')",
+    "ends_with('abc', 'bc')",
+    "join('-', texts)",
+    "join('', empty)",
+    "reverse(list)",
+    "reverse('äb')",
+    "sort(texts)",
+    "sort(list)",
+    "sort_by(people[?age], &age)[*].name",
+    "max(list)",
+    "min(list)",
+    "max(texts)",
+    "max(empty)",
+    "max_by(people[?age], &age).name",
+    "min_by(people[?age], &age).name",
+    "map(&name, people)",
+    "map(&age, people)",
+    "merge(a, `{\"z\": 1}`)",
+    "not_null(a.e, a.x, flag)",
+    "to_array(flag)",
+    "to_array(list)",
+    "to_string(a)",
+    "to_string('x')",
+    "to_number('12')",
+    "to_number('x')",
+    "type(a)",
+    "type(list)",
+    "type(flag)",
+    "type(a.e)",
+    "abs(`-3`)",
+    "list == `[0, 1, 2, 3, 4, 5]`",
+    "a == a",
+    "a != ops",
+    "'a' < 'b'",
+    "flag == `true`",
+    "people[*].tags[].length(@)",
+    "sum(list)",
+    "avg(list)",
+    "ceil(`1.2`)",
+    "floor(`-1.2`)",
+    "people[?contains(tags, 'x')] | [0].name",
+    "[[a.b.c]]",
+    "[*]",
+    "[0]",
+    "*",
+    "@",
 ];
 
 #[test]
@@ -54,7 +147,10 @@ fn the_value_is_that_of_the_crates_own_interpreter() {
         let expected = ::jmespath::compile(expression).unwrap().search(&variable).unwrap();
         let expected = serde_json::to_value(&*expected).unwrap();
         let found = run(expression, &input).unwrap_or_else(|error| panic!("{expression}: {error}"));
-        assert!(evaluate::equal(&found, &expected), "{expression}: {found} is not {expected}");
+        assert!(
+            evaluate::equal(&found, &expected),
+            "{expression}: {found} is not {expected}"
+        );
     }
 }
 
@@ -84,7 +180,11 @@ fn numbers_stay_exact_and_integers_stay_integers() {
         ("to_number('9007199254740993')", "9007199254740993"),
         ("to_number('[1]')", "null"),
     ] {
-        assert_eq!(run(expression, &input).map(|value| value.to_string()), Ok(expected.to_owned()), "{expression}");
+        assert_eq!(
+            run(expression, &input).map(|value| value.to_string()),
+            Ok(expected.to_owned()),
+            "{expression}"
+        );
     }
     assert!(compile("`1e400`").is_err(), "a number that JSON cannot hold");
     assert!(run("sum(`[1e308, 1e308]`)", &input).unwrap_err().contains("too large"));
@@ -94,8 +194,20 @@ fn numbers_stay_exact_and_integers_stay_integers() {
 fn keys_come_in_one_order_however_they_were_written() {
     let one: Value = serde_json::from_str(r#"{"b": 1, "a": {"z": 1, "y": 2}}"#).unwrap();
     let other: Value = serde_json::from_str(r#"{"a": {"y": 2, "z": 1}, "b": 1}"#).unwrap();
-    for expression in ["@", "{z: a, y: b}", "*", "to_string(@)", "keys(@)", "values(a)", "merge(@, a)"] {
-        assert_eq!(run(expression, &one).unwrap().to_string(), run(expression, &other).unwrap().to_string(), "{expression}");
+    for expression in [
+        "@",
+        "{z: a, y: b}",
+        "*",
+        "to_string(@)",
+        "keys(@)",
+        "values(a)",
+        "merge(@, a)",
+    ] {
+        assert_eq!(
+            run(expression, &one).unwrap().to_string(),
+            run(expression, &other).unwrap().to_string(),
+            "{expression}"
+        );
     }
 }
 
@@ -149,16 +261,32 @@ fn what_does_not_fit_the_input_is_an_error_and_names_the_function() {
 fn conditions_are_true_as_jmespath_has_it() {
     let input = document();
     for (condition, expected) in [
-        ("flag", true), ("!flag", false), ("empty", false), ("list", true), ("''", false), ("`{}`", false), ("`0`", true),
-        ("nothing", false), ("a.b.c == `1`", true), ("length(people) > `2`", true), ("'a' < 'b'", false),
+        ("flag", true),
+        ("!flag", false),
+        ("empty", false),
+        ("list", true),
+        ("''", false),
+        ("`{}`", false),
+        ("`0`", true),
+        ("nothing", false),
+        ("a.b.c == `1`", true),
+        ("length(people) > `2`", true),
+        ("'a' < 'b'", false),
     ] {
-        assert_eq!(truthy(&compile(condition).unwrap(), &input), Ok(expected), "{condition}");
+        assert_eq!(
+            truthy(&compile(condition).unwrap(), &input),
+            Ok(expected),
+            "{condition}"
+        );
     }
 }
 
 #[test]
 fn depth_is_bounded_before_the_parser_can_overflow_the_stack() {
-    for opening in ["(", "[", "{a:", "!", "&", "a[?", "a.", "a|", "a||", "a&&", "a==", "[*]", "a[*].", "*.", "[].", "length(", "a[?b||"] {
+    for opening in [
+        "(", "[", "{a:", "!", "&", "a[?", "a.", "a|", "a||", "a&&", "a==", "[*]", "a[*].", "*.", "[].", "length(",
+        "a[?b||",
+    ] {
         let expression = opening.repeat(MAX_EXPRESSION_BYTES / opening.len());
         assert!(compile(&expression).unwrap_err().contains("deeper"), "{opening}");
     }

@@ -30,13 +30,25 @@ pub(super) enum Operation<'a> {
 /// What to change.
 #[derive(Debug, PartialEq)]
 pub(super) enum Write<'a> {
-    Set { value: &'a Value, ttl_s: Option<i64> },
+    Set {
+        value: &'a Value,
+        ttl_s: Option<i64>,
+    },
     /// Sets the value if the present one is the expected one; without one, if there is none.
-    Cas { value: &'a Value, expected: Option<&'a Value>, ttl_s: Option<i64> },
+    Cas {
+        value: &'a Value,
+        expected: Option<&'a Value>,
+        ttl_s: Option<i64>,
+    },
     /// Adds to a counter; the time to live is given to one that has none.
-    Add { by: i64, ttl_s: Option<i64> },
+    Add {
+        by: i64,
+        ttl_s: Option<i64>,
+    },
     Delete,
-    Expire { ttl_s: i64 },
+    Expire {
+        ttl_s: i64,
+    },
 }
 
 impl Write<'_> {
@@ -45,9 +57,23 @@ impl Write<'_> {
         let ttl = |ttl_s: &Option<i64>| ttl_s.map(|seconds| seconds.to_string()).unwrap_or_default();
         match self {
             Self::Set { value, ttl_s } => vec!["set".into(), value.to_string(), ttl(ttl_s)],
-            Self::Cas { value, expected: None, ttl_s } => vec!["cas".into(), value.to_string(), ttl(ttl_s), "absent".into()],
-            Self::Cas { value, expected: Some(expected), ttl_s } => {
-                vec!["cas".into(), value.to_string(), ttl(ttl_s), "present".into(), expected.to_string()]
+            Self::Cas {
+                value,
+                expected: None,
+                ttl_s,
+            } => vec!["cas".into(), value.to_string(), ttl(ttl_s), "absent".into()],
+            Self::Cas {
+                value,
+                expected: Some(expected),
+                ttl_s,
+            } => {
+                vec![
+                    "cas".into(),
+                    value.to_string(),
+                    ttl(ttl_s),
+                    "present".into(),
+                    expected.to_string(),
+                ]
             }
             Self::Add { by, ttl_s } => vec!["add".into(), by.to_string(), ttl(ttl_s)],
             Self::Delete => vec!["delete".into()],
@@ -72,8 +98,15 @@ pub(super) fn read(params: &Value, stage: Stage) -> Result<Params<'_>, Vec<Field
     reader.require("op", &op);
     let key = reader.string("key", MAX_KEY_BYTES);
     reader.require("key", &key);
-    if key.known().is_some_and(|key| key.is_empty() || key.chars().any(char::is_control)) {
-        reader.refuse("/key", params::INVALID_VALUE, "a key has at least one character and no control characters");
+    if key
+        .known()
+        .is_some_and(|key| key.is_empty() || key.chars().any(char::is_control))
+    {
+        reader.refuse(
+            "/key",
+            params::INVALID_VALUE,
+            "a key has at least one character and no control characters",
+        );
     }
     let value = reader.json("value", MAX_VALUE_BYTES);
     let expected = reader.json("expected", MAX_VALUE_BYTES);
@@ -82,7 +115,10 @@ pub(super) fn read(params: &Value, stage: Stage) -> Result<Params<'_>, Vec<Field
 
     let Some(op) = op.known() else {
         reader.finish()?;
-        return Ok(Params { key, operation: Field::Open });
+        return Ok(Params {
+            key,
+            operation: Field::Open,
+        });
     };
     let takes: &[&str] = match op {
         "set" => &["value", "ttl_s"],
@@ -92,7 +128,11 @@ pub(super) fn read(params: &Value, stage: Stage) -> Result<Params<'_>, Vec<Field
         _ => &[],
     };
     if !OPERATIONS.contains(&op) {
-        reader.refuse("/op", params::INVALID_VALUE, format!("op is one of {}", OPERATIONS.join(", ")));
+        reader.refuse(
+            "/op",
+            params::INVALID_VALUE,
+            format!("op is one of {}", OPERATIONS.join(", ")),
+        );
     } else {
         for (name, is_present) in [
             ("value", value.is_present()),
@@ -101,7 +141,11 @@ pub(super) fn read(params: &Value, stage: Stage) -> Result<Params<'_>, Vec<Field
             ("by", by.is_present()),
         ] {
             if is_present && !takes.contains(&name) {
-                reader.refuse(format!("/{name}"), params::CONFLICTING_FIELDS, format!("{op} takes no {name}"));
+                reader.refuse(
+                    format!("/{name}"),
+                    params::CONFLICTING_FIELDS,
+                    format!("{op} takes no {name}"),
+                );
             }
         }
     }
@@ -112,7 +156,10 @@ pub(super) fn read(params: &Value, stage: Stage) -> Result<Params<'_>, Vec<Field
         reader.require("ttl_s", &ttl_s);
     }
     reader.finish()?;
-    Ok(Params { key, operation: operation(op, value, expected, ttl_s.known(), by.known()) })
+    Ok(Params {
+        key,
+        operation: operation(op, value, expected, ttl_s.known(), by.known()),
+    })
 }
 
 fn operation<'a>(
@@ -128,9 +175,19 @@ fn operation<'a>(
         ("ttl", ..) => return Field::Is(Operation::Ttl),
         ("delete", ..) => Write::Delete,
         ("set", Field::Is(value), ttl_s) => Write::Set { value, ttl_s },
-        ("cas", Field::Is(value), ttl_s) => Write::Cas { value, expected: expected.known(), ttl_s },
-        ("incr", _, ttl_s) => Write::Add { by: by.unwrap_or(1), ttl_s },
-        ("decr", _, ttl_s) => Write::Add { by: by.unwrap_or(1).saturating_neg(), ttl_s },
+        ("cas", Field::Is(value), ttl_s) => Write::Cas {
+            value,
+            expected: expected.known(),
+            ttl_s,
+        },
+        ("incr", _, ttl_s) => Write::Add {
+            by: by.unwrap_or(1),
+            ttl_s,
+        },
+        ("decr", _, ttl_s) => Write::Add {
+            by: by.unwrap_or(1).saturating_neg(),
+            ttl_s,
+        },
         ("expire", _, Some(ttl_s)) => Write::Expire { ttl_s },
         _ => return Field::Open,
     };

@@ -23,7 +23,11 @@ fn every_example_passes_its_own_check() {
     for skill in Registry::default().iter() {
         let contract = skill.contract();
         assert_eq!(skill.check(&contract.example), Ok(()), "{}", contract.name);
-        assert!(contract.effects.contains(&skill.effect_class(&contract.example)), "{}", contract.name);
+        assert!(
+            contract.effects.contains(&skill.effect_class(&contract.example)),
+            "{}",
+            contract.name
+        );
     }
 }
 
@@ -41,13 +45,25 @@ fn schema_and_types_know_the_same_fields() {
         let (_, known) = unknown.detail.split_once("there are ").unwrap();
         let known: BTreeSet<_> = known.split(", ").collect();
         let properties = schema["properties"].as_object().unwrap();
-        assert_eq!(properties.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "{}", contract.name);
+        assert_eq!(
+            properties.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            known,
+            "{}",
+            contract.name
+        );
 
         let errors = skill.check(&json!({})).unwrap_err();
-        let missing: BTreeSet<_> =
-            errors.iter().filter(|error| error.code == params::REQUIRED).map(|error| error.pointer.as_str()).collect();
+        let missing: BTreeSet<_> = errors
+            .iter()
+            .filter(|error| error.code == params::REQUIRED)
+            .map(|error| error.pointer.as_str())
+            .collect();
         for required in schema["required"].as_array().unwrap() {
-            assert!(missing.contains(format!("/{}", required.as_str().unwrap()).as_str()), "{} {required}", contract.name);
+            assert!(
+                missing.contains(format!("/{}", required.as_str().unwrap()).as_str()),
+                "{} {required}",
+                contract.name
+            );
         }
     }
 }
@@ -64,7 +80,9 @@ fn a_value_of_the_wrong_type_is_refused_at_its_place_in_every_field() {
             let errors = skill.check(&params).unwrap_err();
             let pointer = format!("/{name}");
             assert!(
-                errors.iter().any(|error| error.pointer == pointer && error.code == params::WRONG_TYPE),
+                errors
+                    .iter()
+                    .any(|error| error.pointer == pointer && error.code == params::WRONG_TYPE),
                 "{} {name}: {errors:?}",
                 contract.name
             );
@@ -105,7 +123,10 @@ fn a_failure_code_means_the_same_in_every_contract() {
 fn a_skill_that_needs_an_integration_says_what_happens_without_it() {
     for skill in Registry::default().iter() {
         let contract = skill.contract();
-        let lists = contract.failure_modes.iter().any(|mode| mode.code == "integration_not_configured");
+        let lists = contract
+            .failure_modes
+            .iter()
+            .any(|mode| mode.code == "integration_not_configured");
         assert_eq!(lists, contract.integration.is_some(), "{}", contract.name);
     }
 }
@@ -123,9 +144,15 @@ fn a_reference_that_decides_the_effect_is_taken_for_the_worst() {
         (json!({"method": "POST"}), EffectClass::Once),
         (json!({"method": "PATCH", "idempotent": false}), EffectClass::Once),
         (json!({"method": "POST", "idempotent": true}), EffectClass::Repeatable),
-        (json!({"method": "POST", "idempotent": "{{input.x}}"}), EffectClass::Once),
+        (
+            json!({"method": "POST", "idempotent": "{{input.x}}"}),
+            EffectClass::Once,
+        ),
         (json!({"method": "{{input.method}}"}), EffectClass::Once),
-        (json!({"method": "{{input.method}}", "idempotent": true}), EffectClass::Repeatable),
+        (
+            json!({"method": "{{input.method}}", "idempotent": true}),
+            EffectClass::Repeatable,
+        ),
         (json!({"method": 5}), EffectClass::Once),
     ] {
         assert_eq!(class("http_call", params.clone()), expected, "{params}");

@@ -1,0 +1,60 @@
+//! `/v1/skills`.
+
+use std::sync::Arc;
+
+use aos::{
+    problem::Problem,
+    skills::{Contract, Skill},
+};
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    answer::{self, Refused},
+    incoming::InPath,
+    state::App,
+};
+
+/// The skills there are.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Skills<'a> {
+    /// Their contracts, ordered by name.
+    items: Vec<Served<'a>>,
+}
+
+/// A skill: what it promises, and whether it can be used here.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Served<'a> {
+    #[serde(flatten)]
+    contract: &'a Contract,
+    /// Whether the integration that it needs is configured.
+    configured: bool,
+}
+
+impl<'a> Served<'a> {
+    /// Every integration that a skill needs is required of an installation so far, so that it is configured.
+    fn new(skill: &'a dyn Skill) -> Self {
+        Self { contract: skill.contract(), configured: true }
+    }
+}
+
+/// List skills
+#[utoipa::path(
+    get, path = "/v1/skills", operation_id = "listSkills", tag = "skills",
+    responses((status = 200, body = Skills, description = "The contract of every skill")),
+)]
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refused> {
+    answer::json(StatusCode::OK, &Skills { items: app.registry.iter().map(Served::new).collect() })
+}
+
+/// Read a skill
+#[utoipa::path(
+    get, path = "/v1/skills/{name}", operation_id = "readSkill", tag = "skills",
+    params(("name" = String, Path, description = "The skill's name")),
+    responses((status = 200, body = Served, description = "Its contract")),
+)]
+pub(crate) async fn read(State(app): State<Arc<App>>, InPath(name): InPath<String>) -> Result<Response, Refused> {
+    let skill = app.registry.get(&name).ok_or_else(|| Problem::not_found("skill"))?;
+    answer::json(StatusCode::OK, &Served::new(skill))
+}

@@ -1,0 +1,190 @@
+//! A local cloud with its Workers, as tests see it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use aos_dev::{
+    cloud::{CloudOptions, LocalCloud},
+    progress::Progress,
+    worker::{WorkerOptions, WorkerProcess},
+};
+
+use crate::{
+    client::Client,
+    counting::Requests,
+    owner::Owner,
+    sender::Sender,
+};
+
+/// Lines of a Worker's log that a failed test shows.
+const LOG_LINES: usize = 40;
+
+/// A local cloud with its Workers.
+pub struct World {
+    /// Everything that runs.
+    pub cloud: LocalCloud,
+    /// The tables, as their owner sees them.
+    pub owner: Owner,
+    http: reqwest::Client,
+    tenants: AtomicU32,
+}
+
+impl World {
+    /// Brings everything up with this many Workers.
+    ///
+    /// # Errors
+    /// When a part does not come up.
+    pub async fn start(workers: usize) -> Result<Self> {
+        let progress = match std::env::var_os("AOS_TEST_PROGRESS") {
+            Some(_) => Progress::console(),
+            None => Progress::silent(),
+        };
+        let cloud = LocalCloud::start(CloudOptions { workers, progress, ..CloudOptions::for_tests() }).await?;
+        let owner = Owner::new(cloud.database_url_direct());
+        // A connection that the Worker has closed must not be taken for a fault of the Worker's.
+        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build()?;
+        Ok(Self { cloud, owner, http, tenants: AtomicU32::new(0) })
+    }
+
+    /// The first Worker.
+    pub fn worker(&self) -> &Arc<WorkerProcess> {
+        &self.cloud.workers()[0]
+    }
+
+    /// A client of the first Worker that acts for a tenant nobody else has.
+    pub fn client(&self) -> Client {
+        let number = self.tenants.fetch_add(1, Ordering::Relaxed);
+        self.client_of(self.worker(), &format!("tenant-{number}"))
+    }
+
+    /// A client of one of the Workers that acts for this tenant.
+    pub fn client_of(&self, worker: &WorkerProcess, tenant: &str) -> Client {
+        let key = self.cloud.api_key().to_owned();
+        Client::new(self.http.clone(), worker.url(), key, tenant.to_owned(), self.standins())
+    }
+
+    /// The base URL of the stand-ins.
+    pub fn standins(&self) -> String {
+        self.cloud.standins().url()
+    }
+
+    /// How often something has arrived at `/effects/{counter}` of the stand-ins.
+    pub fn effects(&self, counter: &str) -> u64 {
+        self.cloud.standins().effects().tally(counter).count
+    }
+
+    /// Fires the minute cron on a Worker and waits until it has been handled.
+    pub async fn cron(&self, worker: &WorkerProcess) {
+        worker.fire_cron("* * * * *").await.expect("the cron trigger is handled");
+    }
+
+    /// Moves time on for the database: every lease is over, and every queued step has waited for its bell long enough.
+    pub async fn let_leases_pass(&self) {
+        self.owner.execute("update steps set lease_until = now() - interval '1 second' where status = 'running'").await;
+        self.owner.execute("update steps set ring_at = now() where status = 'queued' and due_at <= now()").await;
+    }
+
+    /// Starts one more Worker on the same database and Redis, with these settings over the usual ones.
+    pub async fn worker_with(&self, name: &str, vars: &[(&str, &str)]) -> WorkerProcess {
+        let dir = self.worker_dir().with_file_name(name);
+        let mut all = self.cloud.vars().clone();
+        all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        // The copy that the first Worker runs: the folder of the last build may be written to meanwhile.
+        let build = self.worker_dir().with_file_name("build");
+        let persist_to = dir.join("state");
+        let options = WorkerOptions { dir, build, persist_to, vars: all, port: None, progress: Progress::silent() };
+        WorkerProcess::start(options).await.expect("another Worker starts")
+    }
+
+    /// A program beside the first Worker that sends to its queue what no Worker of ours would.
+    pub async fn sender(&self) -> Sender {
+        Sender::start(&self.worker_dir()).await.expect("the sender starts")
+    }
+
+    fn worker_dir(&self) -> PathBuf {
+        let log = self.worker().log();
+        log.parent().expect("a log lies in a folder").to_owned()
+    }
+
+    /// What was asked of the Neon gateway since [`World::forget_requests`].
+    pub fn requests(&self) -> Requests {
+        Requests::of(&self.cloud.neon().counters().snapshot())
+    }
+
+    /// Forgets what the gateways were asked.
+    pub fn forget_requests(&self) {
+        self.cloud.neon().counters().reset();
+        self.cloud.upstash().counters().reset();
+    }
+
+    /// Takes every fault back.
+    pub fn clear_faults(&self) {
+        self.cloud.neon().faults().clear();
+        self.cloud.upstash().faults().clear();
+        self.cloud.standins().faults().clear();
+    }
+
+    /// Waits until no gateway has been asked anything for a while.
+    pub async fn settle_down(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let look = || {
+            let (neon, upstash) = (self.cloud.neon().counters().snapshot(), self.cloud.upstash().counters().snapshot());
+            // Whoever waits for a run listens to Redis: that request is open and does nothing.
+            let open = neon.requests.iter().filter(|request| request.duration_ms.is_none()).count();
+            (neon.total, upstash.total, open)
+        };
+        let mut last = look();
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_millis(250) || last.2 > 0 {
+            assert!(Instant::now() < deadline, "the gateways are still asked: {:?}", self.requests());
+            tokio::time::sleep(Duration::from_millis(25)).await;
+            let now = look();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// Waits until `condition` holds; `what` says what was waited for.
+    pub async fn until(&self, what: &str, patience: Duration, mut condition: impl AsyncFnMut() -> bool) {
+        let deadline = Instant::now() + patience;
+        while !condition().await {
+            assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The end of every Worker's log.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for worker in self.cloud.workers() {
+            let log = std::fs::read_to_string(worker.log()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            text.push_str(&format!("--- the end of {} ---\n{end}\n", worker.log().display()));
+        }
+        text
+    }
+
+    /// Prints the Workers' logs if the test fails before this is dropped.
+    pub fn show_logs_on_panic(&self) -> impl Drop + '_ {
+        ShowLogs(self)
+    }
+}
+
+struct ShowLogs<'a>(&'a World);
+
+impl Drop for ShowLogs<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0.logs());
+        }
+    }
+}
