@@ -63,6 +63,8 @@ create table runs (
 );
 
 create index runs_listed on runs (tenant_id, id desc);
+create index runs_listed_by_status on runs (tenant_id, status, id desc);
+create index runs_listed_by_agent on runs (agent_id, id desc);
 create index runs_of_agent on runs (agent_id, created_at);
 create index runs_open on runs (agent_id) where ended_at is null;
 

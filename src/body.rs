@@ -38,7 +38,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Body<T>, Problem> {
     let json = read(bytes)?;
     // serde would fill a struct from an array as well, field by field.
     if !json.is_object() {
-        return Err(Problem::invalid(vec![FieldError::new("", "wrong_type", "the body must be an object")]));
+        return Err(Problem::invalid(vec![FieldError::new(
+            "",
+            "wrong_type",
+            "the body must be an object",
+        )]));
     }
     let mut nuls = Vec::new();
     find_nuls(&json, &mut String::new(), &mut nuls);

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use crate::problem::{FieldError, pointer_token};
 
 /// Labels of one thing.
@@ -12,7 +15,20 @@ pub const MAX_KEY_CHARS: usize = 64;
 pub const MAX_VALUE_CHARS: usize = 256;
 
 /// Labels, by key.
-pub type Labels = BTreeMap<String, String>;
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(example = json!({"team": "data"}))]
+pub struct Labels(pub BTreeMap<String, String>);
+
+impl Labels {
+    /// Everything that is wrong with them, where they stand at `/labels` of a body.
+    pub(crate) fn check(&self, errors: &mut Vec<FieldError>) {
+        check(
+            self.0.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))),
+            errors,
+        );
+    }
+}
 
 /// Checks labels that stand at `/labels` of a body. In a patch a value may be `None`: that label is to go.
 pub(crate) fn check<'a>(labels: impl Iterator<Item = (&'a str, Option<&'a str>)>, errors: &mut Vec<FieldError>) {

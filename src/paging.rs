@@ -26,6 +26,7 @@ pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
     /// Sent as `cursor`, gives the next page; `null` on the last one.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

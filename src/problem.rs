@@ -88,6 +88,7 @@ impl Problem {
     /// 422 `invalid_request`: the body was read and understood, and these fields of it are wrong.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
+            [only] if only.pointer.is_empty() => only.detail.clone(),
             [only] => format!("{}: {}", only.pointer, only.detail),
             many => format!("{} fields are wrong", many.len()),
         };

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The state of one dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = DependencyState)]
 pub enum State {
     /// It answered, and can be worked with.
     Ok,

@@ -1,1 +1,145 @@
-//! kills
+//! workerd killed at any moment, and started again: every run ends right, and no effect happens twice in silence.
+
+use std::time::{Duration, Instant};
+
+use aos_tests::{Client, Random, Stage, TERMINAL, World, pure, seed_from_environment};
+use serde_json::{Value, json};
+
+static STAGE: Stage = Stage::new(1);
+
+/// Ten steps, every other one with an effect that must not happen twice. `round` tells the counters apart.
+fn ten_steps(client: &Client, round: usize) -> Value {
+    let step = |i: usize| {
+        let (id, before) = (format!("s{i}"), format!("s{}", i.saturating_sub(1)));
+        let needs: &[&str] = if i == 0 { &[] } else { &[&before] };
+        if i % 2 == 0 { client.http(&id, "POST", &format!("/effects/kill-{round}-{i}"), needs) } else { pure(&id, needs) }
+    };
+    (0..10).map(step).collect()
+}
+
+/// Kills the Worker after `wait`, and starts it again.
+async fn kill_and_restart(world: &World, wait: Duration) {
+    tokio::time::sleep(wait).await;
+    world.worker().kill();
+    // What the killed Worker had asked for is still being carried out: as in production, nobody hears the answer.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.worker().restart().await.expect("the Worker starts again");
+}
+
+/// Lets leases pass and cron ring until the run has ended.
+async fn brought_to_its_end(world: &World, client: &Client, run: &str) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(45);
+    loop {
+        let now = client.get(&format!("/v1/runs/{run}?wait=1")).await.expect(200);
+        if TERMINAL.iter().any(|status| now["status"] == *status) {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "{run} does not end: {:#?}", client.steps(run).await);
+        world.let_leases_pass().await;
+        world.cron(world.worker()).await;
+    }
+}
+
+/// A run that ended right: all of it done, each effect once; or failed at a step of which nobody knows whether its
+/// effect happened, which says so, with nothing done after it and nothing done twice.
+async fn assert_ended_right(world: &World, client: &Client, run: &str, round: usize) -> String {
+    let ended = brought_to_its_end(world, client, run).await;
+    let steps = client.steps(run).await;
+    let unknown = steps.iter().position(|step| step.ends_with(" unknown_effect"));
+    for (i, step) in steps.iter().enumerate() {
+        let effects = world.effects(&format!("kill-{round}-{i}"));
+        let expected = match unknown {
+            None => step.ends_with(": succeeded 1"),
+            Some(at) if i < at => step.ends_with(": succeeded 1"),
+            Some(at) if i == at => step.ends_with(": failed 1 unknown_effect"),
+            Some(_) => step.ends_with(": cancelled 0"),
+        };
+        assert!(expected, "round {round}: {steps:#?}");
+        let counted = match unknown {
+            _ if i % 2 == 1 => effects == 0,
+            Some(at) if i == at => effects <= 1,
+            Some(at) if i > at => effects == 0,
+            _ => effects == 1,
+        };
+        assert!(counted, "round {round}, step {i}: {effects} effects; {steps:#?}");
+    }
+    match unknown {
+        None => assert_eq!(ended["status"], "succeeded", "{ended:#}"),
+        Some(at) => {
+            assert_eq!(ended["status"], "failed", "{ended:#}");
+            assert_eq!((&ended["error"]["code"], &ended["error"]["step"]), (&json!("unknown_effect"), &json!(format!("s{at}"))));
+        }
+    }
+    let id = run.trim_start_matches("run_");
+    let gaps = format!("select count(*) - max(seq) from status_history where run_id = '{id}'");
+    assert_eq!(world.owner.number(&gaps).await, 0, "the history has a gap");
+    let begun = format!("select count(*) from effects where run_id = '{id}' and state = 'begun'");
+    assert_eq!(world.owner.number(&begun).await, 0, "the ledger leaves an effect open");
+    unknown.map_or_else(|| "succeeded".to_owned(), |at| format!("unknown_effect at step {at}"))
+}
+
+#[test]
+fn a_worker_killed_in_the_middle_of_a_run_leaves_nothing_undone_and_nothing_done_twice() {
+    STAGE.alone(async |world| {
+        let soak = std::env::var_os("AOS_SOAK").is_some();
+        let mut random = Random::new(seed_from_environment(20_261_123));
+        let client = world.client();
+        // Slow enough that a kill finds the run at work: half before the effect, half after it.
+        let effects = aos_tests::Rule::new(aos_tests::Action::Delay { ms: 40 }).matching("/effects/");
+        let answers = aos_tests::Rule::new(aos_tests::Action::DelayAfter { ms: 60 }).matching("/effects/");
+        world.cloud.standins().faults().add(effects);
+        world.cloud.standins().faults().add(answers);
+        let mut tally = std::collections::BTreeMap::<String, usize>::new();
+        for round in 0..if soak { 10 } else { 3 } {
+            client.agent().await;
+            let wait = Duration::from_millis(random.below(900));
+            let run = client.start(ten_steps(&client, round)).await;
+            kill_and_restart(world, wait).await;
+            let before = client.steps(&run).await;
+            let done = before.iter().filter(|step| step.contains(": succeeded")).count();
+            let end = assert_ended_right(world, &client, &run, round).await;
+            println!("round {round}: killed after {wait:?}, {done} of 10 steps done; {end}");
+            *tally.entry(end.split(" at ").next().unwrap().to_owned()).or_default() += 1;
+        }
+        println!("{tally:?}");
+    });
+}
+
+#[test]
+fn an_effect_whose_answer_died_with_the_worker_is_unknown_and_not_repeated() {
+    STAGE.alone(async |world| {
+        let client = world.client();
+        let slow = aos_tests::Rule::new(aos_tests::Action::DelayAfter { ms: 1_500 }).matching("/effects/pay");
+        world.cloud.standins().faults().add(slow);
+        let run = client
+            .start(json!([
+                client.http("pay", "POST", "/effects/pay", &[]),
+                client.http("tell", "POST", "/effects/told", &["pay"]),
+            ]))
+            .await;
+        world.until("the effect arrives", Duration::from_secs(10), async || world.effects("pay") == 1).await;
+        kill_and_restart(world, Duration::ZERO).await;
+        let ended = brought_to_its_end(world, &client, &run).await;
+        assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("unknown_effect")));
+        assert_eq!(client.steps(&run).await, ["pay: failed 1 unknown_effect", "tell: cancelled 0"]);
+        assert_eq!((world.effects("pay"), world.effects("told")), (1, 0));
+    });
+}
+
+#[test]
+fn an_idempotent_effect_whose_answer_died_with_the_worker_is_repeated_under_the_same_key() {
+    STAGE.alone(async |world| {
+        let client = world.client();
+        let slow = aos_tests::Rule::new(aos_tests::Action::DelayAfter { ms: 1_500 }).matching("/effects/mail").times(1);
+        world.cloud.standins().faults().add(slow);
+        let mut step = client.http("mail", "POST", "/effects/mail", &[]);
+        step["params"]["idempotent"] = json!(true);
+        let run = client.start(json!([step])).await;
+        world.until("the effect arrives", Duration::from_secs(10), async || world.effects("mail") == 1).await;
+        kill_and_restart(world, Duration::ZERO).await;
+        let ended = brought_to_its_end(world, &client, &run).await;
+        assert_eq!(ended["status"], "succeeded", "{ended:#}");
+        let tally = world.cloud.standins().effects().tally("mail");
+        assert_eq!((tally.count, tally.duplicate_keys), (2, 1), "the target can tell that it is the same one");
+    });
+}

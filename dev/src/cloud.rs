@@ -112,15 +112,34 @@ impl LocalCloud {
             0 => None,
             _ => Some(Self::place_build(&build_worker(&progress).await?, &dir, durable)?),
         };
-        let postgres = PostgresOptions { dir: dir.join("postgres"), durable, progress: progress.clone() };
+        let postgres = PostgresOptions {
+            dir: dir.join("postgres"),
+            durable,
+            progress: progress.clone(),
+        };
         let postgres = progress.step("PostgreSQL", Postgres::start(postgres)).await?;
-        let redis = RedisOptions { dir: dir.join("redis"), durable, progress: progress.clone() };
+        let redis = RedisOptions {
+            dir: dir.join("redis"),
+            durable,
+            progress: progress.clone(),
+        };
         let redis = progress.step("Redis", Redis::start(redis)).await?;
 
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let address = PostgresAddr { host: "127.0.0.1".to_owned(), port: postgres.port() };
-        let neon = NeonGateway::start(NeonGatewayOptions { listen: any_port, ..NeonGatewayOptions::new(address) }).await?;
-        let upstash = UpstashGatewayOptions { listen: any_port, redis: redis.url(), token: secrets::generate()? };
+        let address = PostgresAddr {
+            host: "127.0.0.1".to_owned(),
+            port: postgres.port(),
+        };
+        let neon = NeonGateway::start(NeonGatewayOptions {
+            listen: any_port,
+            ..NeonGatewayOptions::new(address)
+        })
+        .await?;
+        let upstash = UpstashGatewayOptions {
+            listen: any_port,
+            redis: redis.url(),
+            token: secrets::generate()?,
+        };
         let upstash = UpstashGateway::start(upstash).await?;
         let standins = Standins::start(StandinsOptions { listen: any_port }).await?;
 
@@ -251,12 +270,17 @@ impl LocalCloud {
         let options = WorkerOptions {
             persist_to: dir.join("state"),
             dir,
-            build: self.build.clone().context("this cloud was started without a Worker, so none was built")?,
+            build: self
+                .build
+                .clone()
+                .context("this cloud was started without a Worker, so none was built")?,
             vars: self.vars.clone(),
             port,
             progress: self.progress.clone(),
         };
-        self.progress.step("the Worker in workerd", WorkerProcess::start(options)).await
+        self.progress
+            .step("the Worker in workerd", WorkerProcess::start(options))
+            .await
     }
 
     fn worker_vars(&self) -> Result<BTreeMap<String, String>> {
@@ -292,11 +316,22 @@ impl LocalCloud {
 async fn prepare_database(postgres: &Postgres) -> Result<Settings> {
     let database_url_direct = postgres.create_database("aos").await?;
     let (api, engine) = (secrets::generate()?, secrets::generate()?);
-    let report = migrate(&database_url_direct, Roles::Given { api: &api, engine: &engine }).await?;
+    let report = migrate(
+        &database_url_direct,
+        Roles::Given {
+            api: &api,
+            engine: &engine,
+        },
+    )
+    .await?;
     Ok(Settings {
         api_key: secrets::generate()?,
-        database_url: report.database_url.context("a given password makes a connection string")?,
-        engine_database_url: report.engine_database_url.context("a given password makes a connection string")?,
+        database_url: report
+            .database_url
+            .context("a given password makes a connection string")?,
+        engine_database_url: report
+            .engine_database_url
+            .context("a given password makes a connection string")?,
         database_url_direct,
     })
 }

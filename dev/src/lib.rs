@@ -13,6 +13,7 @@ pub mod paths;
 pub mod postgres;
 mod postgres_binaries;
 pub mod process;
+mod process_table;
 pub mod progress;
 pub mod redis;
 pub mod scratch;

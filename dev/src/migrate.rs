@@ -18,8 +18,14 @@ mod embedded {
 
 /// Who may migrate one database at a time: the key of a session lock in PostgreSQL. Any fixed number does.
 const MIGRATION_LOCK: i64 = 0x0041_4f53;
-const API: LoginRole = LoginRole { login: "aos_api_login", group: "aos_api" };
-const ENGINE: LoginRole = LoginRole { login: "aos_engine_login", group: "aos_engine" };
+const API: LoginRole = LoginRole {
+    login: "aos_api_login",
+    group: "aos_api",
+};
+const ENGINE: LoginRole = LoginRole {
+    login: "aos_engine_login",
+    group: "aos_engine",
+};
 
 /// A user that can sign in and has the rights of a group; the group's rights are in the migrations.
 struct LoginRole {
@@ -74,8 +80,14 @@ pub async fn migrate(url: &str, roles: Roles<'_>) -> Result<MigrationReport> {
 
 async fn attempt(url: &str, roles: Roles<'_>) -> Result<MigrationReport> {
     let mut client = connect(url).await?;
-    client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.context("cannot lock the database")?;
-    let report = embedded::migrations::runner().run_async(&mut client).await.context("a migration failed")?;
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
+        .await
+        .context("cannot lock the database")?;
+    let report = embedded::migrations::runner()
+        .run_async(&mut client)
+        .await
+        .context("a migration failed")?;
     let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
     let (api, engine) = match roles {
         Roles::Given { api, engine } => (Some(api), Some(engine)),
@@ -96,13 +108,11 @@ async fn attempt(url: &str, roles: Roles<'_>) -> Result<MigrationReport> {
 }
 
 /// Makes the user or changes its password; returns the password if it did either.
-async fn sign_in_user(
-    client: &Client,
-    role: &LoginRole,
-    given: Option<&str>,
-    rotate: bool,
-) -> Result<Option<String>> {
-    let exists = client.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&role.login]).await?.is_some();
+async fn sign_in_user(client: &Client, role: &LoginRole, given: Option<&str>, rotate: bool) -> Result<Option<String>> {
+    let exists = client
+        .query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&role.login])
+        .await?
+        .is_some();
     if exists && given.is_none() && !rotate {
         return Ok(None);
     }
@@ -117,7 +127,10 @@ async fn sign_in_user(
         "BEGIN; {verb} ROLE {login} LOGIN INHERIT PASSWORD {}; GRANT {group} TO {login}; COMMIT",
         escape_literal(&password)
     );
-    client.batch_execute(&sql).await.with_context(|| format!("cannot make the user {}", role.login))?;
+    client
+        .batch_execute(&sql)
+        .await
+        .with_context(|| format!("cannot make the user {}", role.login))?;
     Ok(Some(password))
 }
 
@@ -134,8 +147,12 @@ fn collided_with_another(error: &anyhow::Error) -> bool {
 /// The same database for another user.
 fn connection_string(url: &str, user: &str, password: &str) -> Result<String> {
     let mut url = Url::parse(url).context("the connection string is not a URL")?;
-    url.set_username(user).ok().context("the connection string takes no user")?;
-    url.set_password(Some(password)).ok().context("the connection string takes no password")?;
+    url.set_username(user)
+        .ok()
+        .context("the connection string takes no user")?;
+    url.set_password(Some(password))
+        .ok()
+        .context("the connection string takes no password")?;
     Ok(url.into())
 }
 
@@ -148,14 +165,19 @@ async fn connect(url: &str) -> Result<Client> {
         tokio::spawn(connection);
         return Ok(client);
     }
-    config.ssl_mode(SslMode::Require).connect_timeout(Duration::from_secs(30));
+    config
+        .ssl_mode(SslMode::Require)
+        .connect_timeout(Duration::from_secs(30));
     let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await.with_context(no_answer)?;
+    let (client, connection) = config
+        .connect(MakeRustlsConnect::new(tls))
+        .await
+        .with_context(no_answer)?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -163,10 +185,16 @@ async fn connect(url: &str) -> Result<Client> {
 /// Reads a connection string. Its TLS mode becomes `Disable` only for this machine, unless that too asks for TLS.
 fn configuration(url: &str) -> Result<Config> {
     // Certificates are always verified here, so libpq's stricter modes mean nothing more than `require`.
-    let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    let url = url
+        .replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require");
     let mut config: Config = url.parse().context("DATABASE_URL_DIRECT is not a connection string")?;
     let local = Url::parse(&url).is_ok_and(|url| matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")));
-    let mode = if local && config.get_ssl_mode() != SslMode::Require { SslMode::Disable } else { SslMode::Require };
+    let mode = if local && config.get_ssl_mode() != SslMode::Require {
+        SslMode::Disable
+    } else {
+        SslMode::Require
+    };
     config.ssl_mode(mode);
     Ok(config)
 }
@@ -180,9 +208,18 @@ mod tests {
         let mode = |url: &str| configuration(url).unwrap().get_ssl_mode();
         assert_eq!(mode("postgresql://u:p@127.0.0.1:5432/db"), SslMode::Disable);
         assert_eq!(mode("postgresql://u:p@localhost/db?sslmode=require"), SslMode::Require);
-        assert_eq!(mode("postgresql://u:p@ep-x.eu-central-1.aws.neon.tech/db"), SslMode::Require);
-        assert_eq!(mode("postgresql://u:p@ep-x.aws.neon.tech/db?sslmode=disable"), SslMode::Require);
-        assert_eq!(mode("postgresql://u:p@ep-x.aws.neon.tech/db?sslmode=verify-full"), SslMode::Require);
+        assert_eq!(
+            mode("postgresql://u:p@ep-x.eu-central-1.aws.neon.tech/db"),
+            SslMode::Require
+        );
+        assert_eq!(
+            mode("postgresql://u:p@ep-x.aws.neon.tech/db?sslmode=disable"),
+            SslMode::Require
+        );
+        assert_eq!(
+            mode("postgresql://u:p@ep-x.aws.neon.tech/db?sslmode=verify-full"),
+            SslMode::Require
+        );
     }
 
     #[test]

@@ -31,7 +31,11 @@ pub fn build_dir() -> PathBuf {
 /// # Errors
 /// When none of the three variables (`AOS_CACHE_DIR`, `XDG_CACHE_HOME`, `HOME`) is set, or the folder cannot be made.
 pub fn cache_dir() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let dir = set("AOS_CACHE_DIR")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("aos")))
         .or_else(|| set("HOME").map(|home| home.join(".cache").join("aos")))

@@ -118,9 +118,13 @@ impl Postgres {
     /// When the server refuses.
     pub async fn create_database(&self, name: &str) -> Result<String> {
         let client = self.connect().await?;
-        let exists = client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await?;
+        let exists = client
+            .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name])
+            .await?;
         if exists.is_none() {
-            client.batch_execute(&format!("CREATE DATABASE {}", escape_identifier(name))).await?;
+            client
+                .batch_execute(&format!("CREATE DATABASE {}", escape_identifier(name)))
+                .await?;
         }
         Ok(self.url(SUPERUSER, &self.password, name))
     }
@@ -189,7 +193,11 @@ impl Postgres {
         let spec = ProcessSpec::new("PostgreSQL", self.binaries.server(), self.dir.join("postgres.log"))
             .args(["-D".as_ref(), self.dir.join("data").as_os_str()])
             .args(["-p", &self.port.to_string()])
-            .args(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]))
+            .args(
+                settings
+                    .iter()
+                    .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]),
+            )
             .current_dir(&self.dir)
             .user(self.user.clone())
             // Fast shutdown: SIGTERM would wait for clients to leave.
@@ -209,7 +217,10 @@ impl Postgres {
             match self.connect().await {
                 Ok(_) => break,
                 Err(error) if Instant::now() > deadline => {
-                    bail!("PostgreSQL does not answer: {error:#}; its log ends with:\n{}", process.log_tail(20));
+                    bail!(
+                        "PostgreSQL does not answer: {error:#}; its log ends with:\n{}",
+                        process.log_tail(20)
+                    );
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
             }
@@ -265,23 +276,37 @@ fn reachable_folder(wanted: &Path, user: Option<&User>, progress: &Progress) -> 
 }
 
 fn folder_elsewhere(wanted: &Path) -> PathBuf {
-    let name = format!("aos-postgres-{}", crate::secrets::fingerprint(wanted.as_os_str().as_encoded_bytes()));
+    let name = format!(
+        "aos-postgres-{}",
+        crate::secrets::fingerprint(wanted.as_os_str().as_encoded_bytes())
+    );
     std::env::temp_dir().join(name)
 }
 
 /// Whether the user can read and enter (or execute) the path.
 pub(crate) fn can_use(user: &User, path: &Path) -> bool {
     let mut test = as_user(Path::new("sh"), Some(user), None);
-    test.args(["-c", "test -r \"$0\" && test -x \"$0\""]).arg(path).current_dir("/");
+    test.args(["-c", "test -r \"$0\" && test -x \"$0\""])
+        .arg(path)
+        .current_dir("/");
     test.status().is_ok_and(|status| status.success())
 }
 
 /// Fills `dir/data` and `dir/superuser-password` from a template that is made once per server version on this machine.
 async fn create_data(binaries: &Binaries, dir: &Path, user: Option<&User>, progress: &Progress) -> Result<()> {
-    let key = format!("{}-{}", binaries.identity(), user.map_or("own", |user| user.name.as_str()));
+    let key = format!(
+        "{}-{}",
+        binaries.identity(),
+        user.map_or("own", |user| user.name.as_str())
+    );
     let template = crate::paths::cache_dir()?.join("postgres").join(key);
     install_into(&template, progress, |staging| async move {
-        progress.step("a fresh PostgreSQL data folder", initdb(binaries, dir, user, &staging, progress)).await
+        progress
+            .step(
+                "a fresh PostgreSQL data folder",
+                initdb(binaries, dir, user, &staging, progress),
+            )
+            .await
     })
     .await?;
     copy(&template.join("superuser-password"), dir)?;
@@ -312,8 +337,19 @@ async fn initdb(
     }
     let mut command = as_user(&binaries.initdb(), user, None);
     let locale = if cfg!(target_os = "linux") { "C.UTF-8" } else { "C" };
-    command.arg("-D").arg(workshop.path().join("data")).arg("--pwfile").arg(&password_file);
-    command.args(["-U", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--no-instructions"]);
+    command
+        .arg("-D")
+        .arg(workshop.path().join("data"))
+        .arg("--pwfile")
+        .arg(&password_file);
+    command.args([
+        "-U",
+        SUPERUSER,
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--no-sync",
+        "--no-instructions",
+    ]);
     command.arg(format!("--locale={locale}")).current_dir(workshop.path());
     run_tool("initdb", command, progress).await?;
     copy(&workshop.path().join("data"), target)?;
@@ -322,7 +358,12 @@ async fn initdb(
 
 /// Copies with owner and permissions, which the standard library does not.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().context("cannot run cp")?;
+    let status = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .context("cannot run cp")?;
     if !status.success() {
         bail!("cannot copy {} to {}", from.display(), to.display());
     }

@@ -71,7 +71,10 @@ impl Binaries {
         let made_by = std::fs::read_to_string(data.join("PG_VERSION")).context("cannot read PG_VERSION")?;
         if major(&made_by) != major(&self.version) {
             let (made_by, version) = (made_by.trim(), &self.version);
-            bail!("{} was made by PostgreSQL {made_by}, the server is {version}: start with --fresh", data.display());
+            bail!(
+                "{} was made by PostgreSQL {made_by}, the server is {version}: start with --fresh",
+                data.display()
+            );
         }
         Ok(())
     }
@@ -84,19 +87,27 @@ impl Binaries {
         // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let version = text.split_whitespace().nth(2)?.to_owned();
-        (major(&version)? >= OLDEST_MAJOR).then(|| Self { folder: folder.to_owned(), version, embedded })
+        (major(&version)? >= OLDEST_MAJOR).then(|| Self {
+            folder: folder.to_owned(),
+            version,
+            embedded,
+        })
     }
 
     fn system() -> Option<Self> {
         let asked = Command::new("pg_config").arg("--bindir").output().ok();
         let asked = asked.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
         let beside = find_on_path("postgres").and_then(|server| Some(server.parent()?.to_owned()));
-        let versioned = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"].into_iter().flat_map(|parent| {
-            let folders = std::fs::read_dir(parent).into_iter().flatten().flatten();
-            folders.map(|folder| folder.path().join("bin"))
-        });
+        let versioned = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"]
+            .into_iter()
+            .flat_map(|parent| {
+                let folders = std::fs::read_dir(parent).into_iter().flatten().flatten();
+                folders.map(|folder| folder.path().join("bin"))
+            });
         let candidates = asked.into_iter().chain(beside).chain(versioned);
-        candidates.filter_map(|folder| Self::examine(&folder, false)).max_by_key(|found| major(&found.version))
+        candidates
+            .filter_map(|folder| Self::examine(&folder, false))
+            .max_by_key(|found| major(&found.version))
     }
 
     async fn embedded(progress: &Progress) -> Result<Self> {
@@ -113,19 +124,31 @@ impl Binaries {
     /// The binaries with their `lib` and `share`, where `user` can reach them: a clone under /root is closed to others.
     fn copied_into(self, dir: &Path, user: &User) -> Result<Self> {
         let (Some(prefix), true) = (self.folder.parent(), self.embedded) else {
-            bail!("user `{}`, whom PostgreSQL must run as, cannot execute {}", user.name, self.server().display());
+            bail!(
+                "user `{}`, whom PostgreSQL must run as, cannot execute {}",
+                user.name,
+                self.server().display()
+            );
         };
         let copy = dir.join(format!("postgres-{}", self.version));
         if !copy.is_dir() {
             let staging = tempfile::Builder::new().prefix("postgres-copy-").tempdir_in(dir)?;
             let target = staging.path().join("native");
-            let status = Command::new("cp").arg("-a").arg(prefix).arg(&target).status().context("cannot run cp")?;
+            let status = Command::new("cp")
+                .arg("-a")
+                .arg(prefix)
+                .arg(&target)
+                .status()
+                .context("cannot run cp")?;
             if !status.success() {
                 bail!("cannot copy {} to {}", prefix.display(), target.display());
             }
             std::fs::rename(&target, &copy)?;
         }
-        Ok(Self { folder: copy.join("bin"), ..self })
+        Ok(Self {
+            folder: copy.join("bin"),
+            ..self
+        })
     }
 }
 

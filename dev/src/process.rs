@@ -17,6 +17,8 @@ use anyhow::{Context, Result, bail};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, kill_process_group};
 
+use crate::process_table::{Entry, family_of, process_table};
+
 /// A user that a server runs as, because it refuses to run as root.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -44,11 +46,17 @@ impl User {
                 let name = columns.next().filter(|name| *name == wanted)?;
                 let uid = columns.nth(1)?.parse().ok()?;
                 let gid = columns.next()?.parse().ok()?;
-                Some(Self { name: name.to_owned(), uid, gid })
+                Some(Self {
+                    name: name.to_owned(),
+                    uid,
+                    gid,
+                })
             })
         };
         let user = find("postgres").or_else(|| find("nobody"));
-        Ok(Some(user.context("running as root, and neither user `postgres` nor `nobody` exists to run PostgreSQL as")?))
+        Ok(Some(user.context(
+            "running as root, and neither user `postgres` nor `nobody` exists to run PostgreSQL as",
+        )?))
     }
 }
 
@@ -116,13 +124,19 @@ impl ProcessSpec {
 
     fn command(&self) -> Result<Command> {
         let mut command = as_user(&self.program, self.user.as_ref(), Some(self.stop_signal));
-        command.args(&self.args).envs(self.envs.iter().map(|(name, value)| (name, value)));
+        command
+            .args(&self.args)
+            .envs(self.envs.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = &self.current_dir {
             command.current_dir(dir);
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log: File = log.with_context(|| format!("cannot open the log {}", self.log.display()))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
         Ok(command)
     }
 }
@@ -136,7 +150,10 @@ pub fn as_user(program: &Path, user: Option<&User>, death_signal: Option<Signal>
     }
     let mut command = Command::new("setpriv");
     if let Some(user) = user {
-        command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--init-groups");
+        command
+            .arg(format!("--reuid={}", user.uid))
+            .arg(format!("--regid={}", user.gid))
+            .arg("--init-groups");
     }
     if let Some(signal) = death_signal {
         command.args(["--pdeathsig", if signal == Signal::INT { "INT" } else { "TERM" }]);
@@ -148,12 +165,15 @@ pub fn as_user(program: &Path, user: Option<&User>, death_signal: Option<Signal>
 /// The first executable of that name in the folders of `PATH`.
 pub fn find_on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| is_executable(file))
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| is_executable(file))
 }
 
 pub(crate) fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// A running child. Dropping it stops it, softly at first.
@@ -176,9 +196,19 @@ impl Process {
         let command = spec.command()?;
         let child = spawn_from_lasting_thread(command)
             .with_context(|| format!("cannot start {} ({})", spec.name, spec.program.display()))?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a child without a process id")?;
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a child without a process id")?;
         let (name, log, stop_signal) = (spec.name, spec.log.clone(), spec.stop_signal);
-        Ok(Self { name, pid, child: Mutex::new(child), log, log_start, stop_signal })
+        Ok(Self {
+            name,
+            pid,
+            child: Mutex::new(child),
+            log,
+            log_start,
+            stop_signal,
+        })
     }
 
     /// The process id, which is also the id of its group.
@@ -199,7 +229,12 @@ impl Process {
             (None, Some(signal)) => format!("was ended by signal {signal}"),
             (None, None) => "ended".to_owned(),
         };
-        Some(anyhow::anyhow!("{} {how}; its log {} ends with:\n{}", self.name, self.log.display(), self.log_tail(20)))
+        Some(anyhow::anyhow!(
+            "{} {how}; its log {} ends with:\n{}",
+            self.name,
+            self.log.display(),
+            self.log_tail(20)
+        ))
     }
 
     /// The file that takes its output.
@@ -218,7 +253,10 @@ impl Process {
     pub fn log_tail(&self, count: usize) -> String {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
-        lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+        lines
+            .get(lines.len().saturating_sub(count)..)
+            .unwrap_or_default()
+            .join("\n")
     }
 
     /// Sends a signal to the process alone.
@@ -264,7 +302,9 @@ impl Process {
         // A signal is delivered in the background: return when they are gone, so that ports and files are free.
         let deadline = Instant::now() + Duration::from_secs(5);
         while Instant::now() < deadline {
-            let left = process_table().into_iter().filter(|entry| family.iter().any(|member| member.is(entry)));
+            let left = process_table()
+                .into_iter()
+                .filter(|entry| family.iter().any(|member| member.is(entry)));
             let left: Vec<Entry> = left.collect();
             if left.is_empty() {
                 break;
@@ -304,81 +344,25 @@ fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
             }
         };
         // Without this thread nothing can be started; `send` below then fails and says so.
-        let _ = std::thread::Builder::new().name("process-starter".to_owned()).spawn(run);
+        let _ = std::thread::Builder::new()
+            .name("process-starter".to_owned())
+            .spawn(run);
         sender
     });
     let (answer, child) = mpsc::channel();
-    STARTER.send((command, answer)).ok().context("the thread that starts processes is gone")?;
+    STARTER
+        .send((command, answer))
+        .ok()
+        .context("the thread that starts processes is gone")?;
     Ok(child.recv().context("the thread that starts processes is gone")??)
-}
-
-/// One row of the machine's process table. A pid alone may be given away again; pid and start together may not.
-#[derive(Clone)]
-struct Entry {
-    pid: Pid,
-    parent: i32,
-    group: i32,
-    session: i32,
-    started: u64,
-}
-
-impl Entry {
-    fn is(&self, other: &Self) -> bool {
-        self.pid == other.pid && self.started == other.started
-    }
-}
-
-/// What `root` started, directly or through others, and what is left of its process group after it ended.
-fn family_of(root: Pid) -> Vec<Entry> {
-    let table = process_table();
-    let root_id = root.as_raw_nonzero().get();
-    let own_session = table.iter().find(|entry| entry.pid == rustix::process::getpid()).map(|own| own.session);
-    let orphaned = |entry: &Entry| entry.group == root_id && Some(entry.session) == own_session;
-    let mut found: Vec<Entry> = Vec::new();
-    let mut parents = vec![root_id];
-    while let Some(parent) = parents.pop() {
-        for entry in table.iter().filter(|entry| entry.parent == parent) {
-            parents.push(entry.pid.as_raw_nonzero().get());
-            found.push(entry.clone());
-        }
-    }
-    found.extend(table.iter().filter(|entry| orphaned(entry) && entry.pid != root).cloned());
-    found
 }
 
 /// The ids of the processes that `process` started and that still run; for tests that look for orphans.
 pub fn running_family(process: &Process) -> Vec<i32> {
-    family_of(process.pid).iter().map(|entry| entry.pid.as_raw_nonzero().get()).collect()
-}
-
-fn process_table() -> Vec<Entry> {
-    if let Ok(folders) = std::fs::read_dir("/proc") {
-        let stats = folders.flatten().filter_map(|folder| std::fs::read_to_string(folder.path().join("stat")).ok());
-        return stats.filter_map(|stat| entry_from_stat(&stat)).collect();
-    }
-    // macOS has no /proc. Its `ps` tells neither session nor start in numbers, so those are equal for all.
-    let Ok(listing) = Command::new("ps").args(["-A", "-o", "pid=,ppid=,pgid="]).output() else { return Vec::new() };
-    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
-    let entry = |line: &str| {
-        let mut columns = line.split_whitespace().map(str::parse::<i32>);
-        let pid = Pid::from_raw(columns.next()?.ok()?)?;
-        let (parent, group) = (columns.next()?.ok()?, columns.next()?.ok()?);
-        Some(Entry { pid, parent, group, session: 0, started: 0 })
-    };
-    listing.lines().filter_map(entry).collect()
-}
-
-/// Reads `/proc/<pid>/stat` (proc(5)): "pid (name) state ppid pgrp session … starttime". Zombies are left out.
-fn entry_from_stat(stat: &str) -> Option<Entry> {
-    let pid = stat.split_whitespace().next()?.parse().ok()?;
-    // The name may hold spaces and brackets, so count from its last bracket: state is column 0, starttime column 19.
-    let columns: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |column: usize| columns.get(column)?.parse::<i32>().ok();
-    if *columns.first()? == "Z" {
-        return None;
-    }
-    let started = columns.get(19)?.parse().ok()?;
-    Some(Entry { pid: Pid::from_raw(pid)?, parent: number(1)?, group: number(2)?, session: number(3)?, started })
+    family_of(process.pid)
+        .iter()
+        .map(|entry| entry.pid.as_raw_nonzero().get())
+        .collect()
 }
 
 /// A TCP port on 127.0.0.1 that nobody listens on at this moment.
@@ -397,7 +381,11 @@ pub fn free_port() -> Result<u16> {
 pub async fn run_tool(name: &str, command: Command, progress: &crate::progress::Progress) -> Result<()> {
     use tokio::io::AsyncBufReadExt;
     let mut command = tokio::process::Command::from(command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
     let stdout = child.stdout.take().context("a child without stdout")?;
     let stderr = child.stderr.take().context("a child without stderr")?;
@@ -407,8 +395,8 @@ pub async fn run_tool(name: &str, command: Command, progress: &crate::progress::
     let (mut stdout_open, mut stderr_open) = (true, true);
     while stdout_open || stderr_open {
         let line = tokio::select! {
-            line = stdout.next_segment(), if stdout_open => line.map(|line| { stdout_open = line.is_some(); line }),
-            line = stderr.next_segment(), if stderr_open => line.map(|line| { stderr_open = line.is_some(); line }),
+            line = stdout.next_segment(), if stdout_open => line.inspect(|line| stdout_open = line.is_some()),
+            line = stderr.next_segment(), if stderr_open => line.inspect(|line| stderr_open = line.is_some()),
         };
         if let Some(line) = line? {
             let line = String::from_utf8_lossy(&line).into_owned();

@@ -20,8 +20,13 @@ struct Console {
 impl Progress {
     /// Prints to stderr: a living line on a terminal, a line now and then in a log.
     pub fn console() -> Self {
-        let console = Console { terminal: std::io::stderr().is_terminal(), detail: Mutex::default() };
-        Self { console: Some(Arc::new(console)) }
+        let console = Console {
+            terminal: std::io::stderr().is_terminal(),
+            detail: Mutex::default(),
+        };
+        Self {
+            console: Some(Arc::new(console)),
+        }
     }
 
     /// Says nothing; for tests.
@@ -34,7 +39,9 @@ impl Progress {
     /// # Errors
     /// Those of `work`.
     pub async fn step<T>(&self, name: &str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        let Some(console) = &self.console else { return work.await };
+        let Some(console) = &self.console else {
+            return work.await;
+        };
         console.set_detail(String::new());
         let started = Instant::now();
         if console.terminal {

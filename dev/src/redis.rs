@@ -45,8 +45,13 @@ impl Redis {
     pub async fn start(options: RedisOptions) -> Result<Self> {
         std::fs::create_dir_all(&options.dir).with_context(|| format!("cannot create {}", options.dir.display()))?;
         let server = find_server(&options.progress).await?;
-        let mut redis =
-            Self { server, dir: options.dir, durable: options.durable, port: 0, process: Mutex::new(None) };
+        let mut redis = Self {
+            server,
+            dir: options.dir,
+            durable: options.durable,
+            port: 0,
+            process: Mutex::new(None),
+        };
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -107,7 +112,16 @@ impl Redis {
         let port = self.port.to_string();
         let append_only = if self.durable { "yes" } else { "no" };
         let spec = ProcessSpec::new("Redis", &self.server, self.dir.join("redis.log"))
-            .args(["--port", &port, "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""])
+            .args([
+                "--port",
+                &port,
+                "--bind",
+                "127.0.0.1",
+                "--daemonize",
+                "no",
+                "--save",
+                "",
+            ])
             .args(["--appendonly", append_only, "--dir"])
             .args([&self.dir])
             .current_dir(&self.dir);

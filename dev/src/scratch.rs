@@ -25,7 +25,11 @@ impl Scratch {
     pub fn new() -> Result<Self> {
         let parent = parent()?;
         // Held while folders are made or swept: a folder without its lock is never seen by another.
-        let turn = File::options().create(true).truncate(false).write(true).open(parent.join("lock"))?;
+        let turn = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(parent.join("lock"))?;
         turn.lock()?;
         sweep(&parent);
         let dir = tempfile::Builder::new().prefix("cloud-").tempdir_in(&parent)?;
@@ -47,7 +51,10 @@ fn parent() -> Result<PathBuf> {
     std::fs::create_dir_all(&inside).with_context(|| format!("cannot create {}", inside.display()))?;
     match User::for_servers()? {
         Some(user) if !can_use(&user, &inside) => {
-            let name = format!("aos-scratch-{}", crate::secrets::fingerprint(inside.as_os_str().as_encoded_bytes()));
+            let name = format!(
+                "aos-scratch-{}",
+                crate::secrets::fingerprint(inside.as_os_str().as_encoded_bytes())
+            );
             let elsewhere = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&elsewhere).with_context(|| format!("cannot create {}", elsewhere.display()))?;
             std::fs::set_permissions(&elsewhere, Permissions::from_mode(0o755))?;
@@ -59,7 +66,9 @@ fn parent() -> Result<PathBuf> {
 
 fn sweep(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        let Ok(lock) = File::open(entry.path().join("owner.lock")) else { continue };
+        let Ok(lock) = File::open(entry.path().join("owner.lock")) else {
+            continue;
+        };
         match lock.try_lock() {
             // Servers of a killed owner may be writing still; then a later sweep takes the rest.
             Ok(()) => drop(std::fs::remove_dir_all(entry.path())),

@@ -17,5 +17,9 @@ pub fn generate() -> Result<String> {
 
 /// The first 16 hexadecimal digits of the SHA-256 of some bytes: names them, guards nothing.
 pub(crate) fn fingerprint(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

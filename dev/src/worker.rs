@@ -50,11 +50,16 @@ impl WorkerProcess {
     /// When wrangler refuses the configuration or the Worker does not start (with the log's end).
     pub async fn start(options: WorkerOptions) -> Result<Self> {
         let npm = NpmTools::install(&options.progress).await?;
-        std::fs::create_dir_all(&options.dir)
-            .with_context(|| format!("cannot create {}", options.dir.display()))?;
+        std::fs::create_dir_all(&options.dir).with_context(|| format!("cannot create {}", options.dir.display()))?;
         write_configuration(&options)?;
         let WorkerOptions { dir, persist_to, .. } = options;
-        let mut worker = Self { npm, dir, persist_to, port: 0, process: Mutex::new(None) };
+        let mut worker = Self {
+            npm,
+            dir,
+            persist_to,
+            port: 0,
+            process: Mutex::new(None),
+        };
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -119,7 +124,11 @@ impl WorkerProcess {
     pub async fn fire_cron(&self, cron: &str) -> Result<()> {
         let mut url = url::Url::parse(&self.url())?.join("/cdn-cgi/handler/scheduled")?;
         url.query_pairs_mut().append_pair("cron", cron);
-        let response = reqwest::Client::new().get(url).timeout(Duration::from_secs(900)).send().await?;
+        let response = reqwest::Client::new()
+            .get(url)
+            .timeout(Duration::from_secs(900))
+            .send()
+            .await?;
         let (status, outcome) = (response.status(), response.text().await?);
         if !status.is_success() || outcome.trim() != "ok" {
             bail!("the cron trigger `{cron}` ended with {status}: {outcome}");
@@ -141,8 +150,21 @@ impl WorkerProcess {
         let port = self.port.to_string();
         let spec = ProcessSpec::new("the Worker (wrangler dev)", self.npm.tool("node"), self.log())
             .args([self.npm.tool("wrangler")])
-            .args(["dev", "--local", "--ip", "127.0.0.1", "--port", &port, "--inspector-port", "0"])
-            .args(["--test-scheduled", "--show-interactive-dev-session=false", "--persist-to"])
+            .args([
+                "dev",
+                "--local",
+                "--ip",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--inspector-port",
+                "0",
+            ])
+            .args([
+                "--test-scheduled",
+                "--show-interactive-dev-session=false",
+                "--persist-to",
+            ])
             .args([&self.persist_to])
             .current_dir(&self.dir)
             .env("PATH", self.npm.path())
@@ -151,7 +173,9 @@ impl WorkerProcess {
             // Workers of one machine find each other in the registry; ours must not.
             .env("WRANGLER_REGISTRY_PATH", self.dir.join("registry"))
             .env("MINIFLARE_REGISTRY_PATH", self.dir.join("registry"));
-        let spec = QUIET_WRANGLER.iter().fold(spec, |spec, (name, value)| spec.env(name, value));
+        let spec = QUIET_WRANGLER
+            .iter()
+            .fold(spec, |spec, (name, value)| spec.env(name, value));
         let process = Process::spawn(&spec)?;
         let deadline = Instant::now() + START_PATIENCE;
         while !process.output().contains("Ready on http") {
@@ -187,14 +211,22 @@ fn port_was_taken(error: &anyhow::Error) -> bool {
 /// When the file cannot be read.
 pub fn crons() -> Result<Vec<String>> {
     let config = wrangler_toml()?;
-    let crons = config.get("triggers").and_then(|triggers| triggers.get("crons")).and_then(toml::Value::as_array);
-    Ok(crons.into_iter().flatten().filter_map(|cron| cron.as_str().map(str::to_owned)).collect())
+    let crons = config
+        .get("triggers")
+        .and_then(|triggers| triggers.get("crons"))
+        .and_then(toml::Value::as_array);
+    Ok(crons
+        .into_iter()
+        .flatten()
+        .filter_map(|cron| cron.as_str().map(str::to_owned))
+        .collect())
 }
 
 fn wrangler_toml() -> Result<toml::Table> {
     let file = paths::repository().join("wrangler.toml");
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    text.parse().with_context(|| format!("cannot understand {}", file.display()))
+    text.parse()
+        .with_context(|| format!("cannot understand {}", file.display()))
 }
 
 /// `wrangler.toml` as it is, but with what is already built in place of the build command.
@@ -210,7 +242,12 @@ fn write_configuration(options: &WorkerOptions) -> Result<()> {
 
 fn write_private(file: &Path, text: &str) -> Result<()> {
     use std::io::Write;
-    let opened = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(file);
+    let opened = std::fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file);
     let mut opened = opened.with_context(|| format!("cannot write {}", file.display()))?;
     Ok(opened.write_all(text.as_bytes())?)
 }

@@ -35,10 +35,17 @@ pub async fn build_worker(progress: &Progress) -> Result<PathBuf> {
     let npm = NpmTools::install(progress).await?;
     let tools = BuildTools::install(progress).await?;
     let mut command = Command::new(&tools.worker_build);
-    command.current_dir(paths::repository().join("functions")).arg("--release").arg("--out-dir").arg(&build);
+    command
+        .current_dir(paths::repository().join("functions"))
+        .arg("--release")
+        .arg("--out-dir")
+        .arg(&build);
     // Named, so that worker-build fetches none of its own from the network.
     command.env("WASM_BINDGEN_BIN", &tools.wasm_bindgen);
-    command.env("ESBUILD_BIN", npm.tool("esbuild")).env("WASM_OPT_BIN", npm.tool("wasm-opt")).env("PATH", npm.path());
+    command
+        .env("ESBUILD_BIN", npm.tool("esbuild"))
+        .env("WASM_OPT_BIN", npm.tool("wasm-opt"))
+        .env("PATH", npm.path());
     let step = "the Worker (about two minutes from nothing, half a minute after a change)";
     progress.step(step, run_tool("worker-build", command, progress)).await?;
     let inputs = compiled_files().await?;
@@ -49,9 +56,15 @@ pub async fn build_worker(progress: &Progress) -> Result<PathBuf> {
 }
 
 fn is_current(build: &Path, stamp_file: &Path) -> bool {
-    let Ok(stamp) = std::fs::read(stamp_file) else { return false };
-    let Ok(stamp) = serde_json::from_slice::<Stamp>(&stamp) else { return false };
-    let complete = ["worker/shim.mjs", "index.js", "index_bg.wasm"].iter().all(|file| build.join(file).is_file());
+    let Ok(stamp) = std::fs::read(stamp_file) else {
+        return false;
+    };
+    let Ok(stamp) = serde_json::from_slice::<Stamp>(&stamp) else {
+        return false;
+    };
+    let complete = ["worker/shim.mjs", "index.js", "index_bg.wasm"]
+        .iter()
+        .all(|file| build.join(file).is_file());
     // A file that is gone makes an error: the build is not current then.
     complete && fingerprint(&stamp.inputs).is_ok_and(|now| now == stamp.fingerprint)
 }
@@ -59,18 +72,30 @@ fn is_current(build: &Path, stamp_file: &Path) -> bool {
 /// Our files that went into the last build, by the list that cargo writes beside the wasm: it knows `include_str!` too.
 async fn compiled_files() -> Result<Vec<PathBuf>> {
     let mut cargo = tokio::process::Command::new("cargo");
-    cargo.args(["metadata", "--format-version=1", "--no-deps", "--offline"]).current_dir(paths::repository());
+    cargo
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(paths::repository());
     let metadata = cargo.output().await.context("cannot run cargo metadata")?.stdout;
     let metadata: serde_json::Value = serde_json::from_slice(&metadata).context("cargo metadata gave no JSON")?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .context("cargo metadata names no target directory")?;
     let list = Path::new(target).join("wasm32-unknown-unknown/release/aos_worker.d");
     let list = std::fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     let (_, files) = list.split_once(": ").context("a dependency list without a colon")?;
     // A space inside a name is written with a backslash before it.
     let files = files.trim().replace("\\ ", "\0");
-    let mut inputs: Vec<PathBuf> =
-        files.split_whitespace().map(|file| PathBuf::from(file.replace('\0', " "))).collect();
-    let manifests = ["Cargo.toml", "Cargo.lock", "functions/Cargo.toml", "rust-toolchain.toml", "package-lock.json"];
+    let mut inputs: Vec<PathBuf> = files
+        .split_whitespace()
+        .map(|file| PathBuf::from(file.replace('\0', " ")))
+        .collect();
+    let manifests = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "functions/Cargo.toml",
+        "rust-toolchain.toml",
+        "package-lock.json",
+    ];
     inputs.extend(manifests.iter().map(|file| paths::repository().join(file)));
     inputs.sort();
     Ok(inputs)

@@ -9,7 +9,12 @@ use tokio_postgres::{Client, NoTls};
 
 async fn server(scratch: &Scratch) -> Result<Postgres> {
     let dir = scratch.path().join("postgres");
-    Postgres::start(PostgresOptions { dir, durable: false, progress: Progress::silent() }).await
+    Postgres::start(PostgresOptions {
+        dir,
+        durable: false,
+        progress: Progress::silent(),
+    })
+    .await
 }
 
 async fn sign_in(url: &str) -> Result<Client> {
@@ -25,7 +30,11 @@ async fn migrating_twice_applies_once_and_keeps_passwords_until_they_are_rotated
     let url = postgres.create_database("aos").await?;
 
     let first = migrate(&url, Roles::CreateMissing).await?;
-    assert!(first.applied.first().is_some_and(|name| name.starts_with("V1__")), "{:?}", first.applied);
+    assert!(
+        first.applied.first().is_some_and(|name| name.starts_with("V1__")),
+        "{:?}",
+        first.applied
+    );
     let api = first.database_url.expect("a new user's connection string");
     let engine = first.engine_database_url.expect("a new user's connection string");
     sign_in(&api).await?;
@@ -53,9 +62,17 @@ async fn the_workers_users_own_nothing_and_may_alter_nothing() -> Result<()> {
     assert_eq!(owner.query_one(owned, &[]).await?.get::<_, i64>(0), 0);
     for user in [report.database_url, report.engine_database_url] {
         let client = sign_in(&user.expect("a connection string")).await?;
-        for forbidden in ["ALTER TABLE runs ADD COLUMN x int", "DROP TABLE runs", "CREATE TABLE mine (x int)"] {
+        for forbidden in [
+            "ALTER TABLE runs ADD COLUMN x int",
+            "DROP TABLE runs",
+            "CREATE TABLE mine (x int)",
+        ] {
             let error = client.batch_execute(forbidden).await.expect_err(forbidden);
-            assert_eq!(error.code().expect("an answer of the database").code(), "42501", "{forbidden}");
+            assert_eq!(
+                error.code().expect("an answer of the database").code(),
+                "42501",
+                "{forbidden}"
+            );
         }
         client.query("SELECT id FROM runs LIMIT 1", &[]).await?;
     }
@@ -72,7 +89,10 @@ async fn several_databases_of_one_server_can_be_migrated_at_once() -> Result<()>
     }
     // The same database twice among them.
     urls.push(postgres.create_database("one").await?);
-    let roles = Roles::Given { api: "the-password-of-the-api", engine: "the-password-of-the-engine" };
+    let roles = Roles::Given {
+        api: "the-password-of-the-api",
+        engine: "the-password-of-the-engine",
+    };
     let work = urls.iter().map(|url| migrate(url, roles));
     let reports = futures::future::try_join_all(work).await?;
     for report in reports {

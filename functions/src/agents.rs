@@ -31,7 +31,7 @@ use crate::{
     responses(
         (status = 201, body = Agent, description = "The agent", headers(
             ("Location" = String, description = "The agent's path"),
-            ("Idempotency-Replayed" = Option<String>, description = "`true` if this is an earlier request's answer"),
+            ("Idempotency-Replayed" = String, description = "`true` if this is an earlier request's answer"),
         )),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`agent_name_taken`; `idempotency_conflict`"),
     ),

@@ -21,7 +21,7 @@ pub(crate) struct PageParams {
 #[expect(dead_code, reason = "describes the header that `aos::idempotency` reads")]
 pub(crate) struct IdempotencyHeader {
     /// The same key with the same body gives the first answer again; 1 to 255 visible ASCII characters.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    #[param(rename = "Idempotency-Key", value_type = String, required = false, min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }
 

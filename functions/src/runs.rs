@@ -44,7 +44,7 @@ const RING_GRACE_S: u32 = 60;
     responses(
         (status = 202, body = RunSummary, description = "The run, accepted", headers(
             ("Location" = String, description = "The run's path"),
-            ("Idempotency-Replayed" = Option<String>, description = "`true` if this is an earlier request's answer"),
+            ("Idempotency-Replayed" = String, description = "`true` if this is an earlier request's answer"),
         )),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`idempotency_conflict`"),
         (status = 429, body = Problem, content_type = "application/problem+json", description = "`agent_concurrency_limit`; `agent_rate_limit`", headers(

@@ -25,6 +25,7 @@ pub(crate) struct Skills<'a> {
 
 /// A skill: what it promises, and whether it can be used here.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Skill)]
 pub(crate) struct Served<'a> {
     #[serde(flatten)]
     contract: &'a Contract,

@@ -11,7 +11,7 @@ use crate::{
     idempotency::{Answer, IdempotencyKey, Reservation},
     ids::AgentId,
     integrations::neon::Statement,
-    labels::{self, Labels},
+    labels::Labels,
     problem::Problem,
     skills::Registry,
 };
@@ -123,12 +123,7 @@ fn check(new: &NewAgent, skills: &Registry) -> Result<(), Problem> {
         max_runs_per_minute: Some(new.max_runs_per_minute),
     };
     fields.check(skills, &mut errors);
-    labels::check(
-        new.labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), Some(value.as_str()))),
-        &mut errors,
-    );
+    new.labels.check(&mut errors);
     if errors.is_empty() {
         Ok(())
     } else {

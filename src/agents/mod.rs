@@ -37,6 +37,7 @@ pub struct Agent {
     /// What it is told before every goal.
     pub instructions: String,
     /// The model that plans for it; `null` leaves the choice to the settings.
+    #[schema(required)]
     pub model: Option<String>,
     /// The skills that its plans may use.
     pub allowed_skills: Vec<String>,

@@ -18,7 +18,7 @@ use crate::{
     idempotency::{Answer, IdempotencyKey, Reservation},
     ids::{AgentId, RunId, StepId},
     integrations::neon::Statement,
-    labels::{self, Labels},
+    labels::Labels,
     problem::{FieldError, Problem},
     skills::{EffectClass, Registry},
 };
@@ -189,12 +189,7 @@ pub async fn create(
 /// Everything that can be known without the database.
 fn check(new: NewRun, skills: &Registry) -> Result<(Plan, Value), Problem> {
     let mut errors = Vec::new();
-    labels::check(
-        new.labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), Some(value.as_str()))),
-        &mut errors,
-    );
+    new.labels.check(&mut errors);
     let input = Value::Object(new.input);
     if compact_len(&input, MAX_INPUT_BYTES).is_none() {
         errors.push(FieldError::new(

@@ -42,14 +42,17 @@ pub struct RunSummary {
     /// SHA-256 of the plan, in hexadecimal: equal plans have equal hashes.
     pub plan_hash: String,
     /// Why it failed, or is failing while its last steps end.
+    #[schema(required)]
     pub error: Option<RunError>,
     /// How many of its steps stand where.
     pub steps: StepCounts,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its first step started.
+    #[schema(required)]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schema(required)]
     pub ended_at: Option<Timestamp>,
 }
 
@@ -72,20 +75,23 @@ pub struct Run {
     /// SHA-256 of the plan, in hexadecimal: equal plans have equal hashes.
     pub plan_hash: String,
     /// Once it has succeeded: the output of every step that no other step needs, by the step's key.
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(required, value_type = Option<BTreeMap<String, Value>>)]
     pub output: Option<BTreeMap<String, Box<RawValue>>>,
     /// Steps whose output is too large to be shown here; each can be read by itself at `…/steps/{key}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub output_omitted: Vec<String>,
     /// Why it failed, or is failing while its last steps end.
+    #[schema(required)]
     pub error: Option<RunError>,
     /// How many of its steps stand where.
     pub steps: StepCounts,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its first step started.
+    #[schema(required)]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schema(required)]
     pub ended_at: Option<Timestamp>,
 }
 
@@ -95,6 +101,7 @@ pub struct Run {
 pub struct RunError {
     /// The key of the step that failed, if it was a step.
     #[serde(default)]
+    #[schema(required)]
     pub step: Option<String>,
     /// The kind.
     pub category: Category,
@@ -147,24 +154,31 @@ pub struct Step {
     /// Executions there may be.
     pub max_attempts: u32,
     /// What it came to.
-    #[schema(value_type = Value)]
+    #[schema(required, value_type = Value)]
     pub output: Option<Box<RawValue>>,
     /// Whether there is an output that is too large to be shown in the list.
     #[serde(default, skip_serializing_if = "is_false")]
     pub output_omitted: bool,
     /// Why it failed, or failed the last time; why it was skipped.
+    #[schema(required)]
     pub error: Option<OutcomeError>,
     /// What else is known of its last execution.
+    #[schema(required)]
     pub outcome: Option<StepOutcome>,
     /// Micro-dollars of all attempts; `null` is unknown, not free.
+    #[schema(required)]
     pub cost_microusd: Option<i64>,
     /// How long the last execution took, in milliseconds.
+    #[schema(required)]
     pub duration_ms: Option<i64>,
     /// When it may start, while it is queued.
+    #[schema(required)]
     pub due_at: Option<Timestamp>,
     /// When its last execution started.
+    #[schema(required)]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schema(required)]
     pub ended_at: Option<Timestamp>,
 }
 
@@ -179,6 +193,7 @@ pub struct StepOutcome {
     /// The version of the skill's contract it ran under.
     pub skill_version: String,
     /// The provider's id of the request.
+    #[schema(required)]
     pub provider_request_id: Option<String>,
 }
 
@@ -202,15 +217,18 @@ pub struct HistoryEntry {
     #[schema(inline)]
     pub entity: HistoryEntity,
     /// The step's key, if it was a step.
+    #[schema(required)]
     pub step_key: Option<String>,
     /// Where it stood before; `null` if it is new.
+    #[schema(required)]
     pub from_status: Option<String>,
     /// Where it stands since.
     pub to_status: String,
     /// Executions of the step that had begun.
+    #[schema(required)]
     pub attempt: Option<u32>,
     /// The error it had then: a step's or a run's.
-    #[schema(value_type = Option<Object>)]
+    #[schema(required, value_type = Option<Object>)]
     pub error: Option<Value>,
     /// When.
     pub at: Timestamp,
@@ -232,6 +250,7 @@ pub struct History {
     /// The entries.
     pub items: Vec<HistoryEntry>,
     /// Sent as `after`, gives what follows; `null` when there is no more at the moment.
+    #[schema(required)]
     pub next_after: Option<u32>,
 }
 

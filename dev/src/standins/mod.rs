@@ -1,9 +1,10 @@
-//! Stand-ins for what skills call: one server, each stand-in in a file of its own.
+//! Stand-ins for the outside services: one server, each stand-in in a file or folder of its own.
 //! Must never keep more than a bounded record of what it was asked.
 
 mod answers;
 mod broken;
 mod catalogue;
+pub mod clerk;
 mod echo;
 mod effects;
 
@@ -17,6 +18,8 @@ use tokio::net::TcpListener;
 use crate::counters::Counters;
 use crate::faults::Faults;
 use crate::serve::{ServerHandle, serve};
+
+use clerk::Clerk;
 
 pub use effects::{Arrival, Effects, Tally};
 
@@ -36,23 +39,34 @@ pub struct Standins {
     faults: Faults,
     counters: Counters,
     effects: Effects,
+    clerk: Clerk,
+    clerk_other: Clerk,
 }
 
 impl Standins {
     /// # Errors
-    /// The port is taken.
+    /// The port is taken, or the system gives no randomness.
     pub async fn start(options: StandinsOptions) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("listening on {}", options.listen))?;
         let (faults, counters, effects) = (Faults::default(), Counters::default(), Effects::default());
-        let router = http_target(&effects).layer(DefaultBodyLimit::max(LIMIT_BYTES));
+        let url = format!("http://{}", listener.local_addr()?);
+        let kid = Clerk::new_kid();
+        let clerk = Clerk::new(&url, "/clerk", kid.clone(), counters.clone())?;
+        let clerk_other = Clerk::new(&url, "/clerk-other", kid, counters.clone())?;
+        let router = http_target(&effects)
+            .merge(clerk.routes())
+            .merge(clerk_other.routes())
+            .layer(DefaultBodyLimit::max(LIMIT_BYTES));
         let server = serve(listener, router, faults.clone(), counters.clone())?;
         Ok(Self {
             server,
             faults,
             counters,
             effects,
+            clerk,
+            clerk_other,
         })
     }
 
@@ -74,6 +88,16 @@ impl Standins {
     /// What has arrived at `/effects/{counter}`.
     pub fn effects(&self) -> &Effects {
         &self.effects
+    }
+
+    /// The Clerk instance that the Workers trust, under `/clerk`.
+    pub fn clerk(&self) -> &Clerk {
+        &self.clerk
+    }
+
+    /// Somebody else's Clerk instance, under `/clerk-other`: other keys, the first of them under the same `kid`.
+    pub fn clerk_other(&self) -> &Clerk {
+        &self.clerk_other
     }
 
     /// Lets open requests end, and returns when all is closed.

@@ -2,6 +2,7 @@
 
 use aos::agents::{self, Agent};
 use aos::ids::{AgentId, RunId};
+use aos::labels::Labels;
 use aos::problem::Problem;
 use aos::runs;
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ fn what_is_not_said_has_its_default() {
                 .unwrap(),
         );
         assert_eq!(
-            (agent.instructions.as_str(), agent.model, agent.labels.len()),
+            (agent.instructions.as_str(), agent.model, agent.labels.0.len()),
             ("", None, 0)
         );
         assert_eq!((agent.max_concurrent_runs, agent.max_runs_per_minute), (100, 600));
@@ -132,7 +133,7 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         let labels = [("add", "3"), ("change", "2"), ("keep", "1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         let expected = Agent {
             model: None,
-            labels: labels.into(),
+            labels: Labels(labels.into()),
             updated_at: after.updated_at,
             ..before.clone()
         };
@@ -168,7 +169,7 @@ fn a_patch_cannot_add_labels_past_the_limit() {
         let swapped = patch(test, agent.id, json!({"labels": {"one-more": "v", "k0": null}}))
             .await
             .unwrap();
-        assert_eq!(swapped.labels.len(), 32);
+        assert_eq!(swapped.labels.0.len(), 32);
     });
 }
 

@@ -1,19 +1,21 @@
 //! The document as a whole: what stands at every route is added here, once.
 
-use aos::problem::Problem;
+use aos::{auth::MAX_TENANT_CHARS, problem::Problem};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
         ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
         header::HeaderBuilder,
-        path::{Operation, ParameterBuilder, ParameterIn, PathItem},
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
         schema::{ObjectBuilder, Type},
         security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme},
     },
 };
 
-/// The name of the security scheme.
+/// Names of components.
 const API_KEY: &str = "apiKey";
+const TENANT: &str = "Tenant";
+const REQUEST_ID: &str = "RequestId";
 
 /// The committed `openapi.json`: pretty, in a stable order, with a line end.
 pub fn openapi_json() -> String {
@@ -47,35 +49,64 @@ pub fn openapi_json() -> String {
 )]
 struct Document;
 
-/// A problem that whole groups of routes can answer with.
+/// A problem that a whole group of routes can answer with.
 struct Common {
-    status: &'static str,
+    status: u16,
+    name: &'static str,
     description: &'static str,
     applies: fn(&str, &Operation) -> bool,
 }
 
 const COMMON: [Common; 9] = [
     Common {
-        status: "400",
+        status: 400,
+        name: "BadRequest",
         description: "`invalid_json`; `incomplete_body`; `invalid_path`; `several_credentials`",
         applies: |path, _| is_closed(path),
     },
-    Common { status: "401", description: "`unauthenticated`", applies: |path, _| is_closed(path) },
     Common {
-        status: "404",
+        status: 401,
+        name: "Unauthenticated",
+        description: "`unauthenticated`",
+        applies: |path, _| is_closed(path),
+    },
+    Common {
+        status: 404,
+        name: "NotFound",
         description: "`not_found`; what belongs to another tenant is not found either",
         applies: |path, _| path.contains('{'),
     },
-    Common { status: "405", description: "`method_not_allowed`; see the header `Allow`", applies: |_, _| true },
-    Common { status: "413", description: "`body_too_large`: over 1 MiB", applies: |_, it| it.request_body.is_some() },
-    Common { status: "415", description: "`unsupported_media_type`", applies: |_, it| it.request_body.is_some() },
     Common {
-        status: "422",
+        status: 405,
+        name: "MethodNotAllowed",
+        description: "`method_not_allowed`; see the header `Allow`",
+        applies: |_, _| true,
+    },
+    Common {
+        status: 413,
+        name: "BodyTooLarge",
+        description: "`body_too_large`: over 1 MiB",
+        applies: |_, operation| operation.request_body.is_some(),
+    },
+    Common {
+        status: 415,
+        name: "UnsupportedMediaType",
+        description: "`unsupported_media_type`",
+        applies: |_, operation| operation.request_body.is_some(),
+    },
+    Common {
+        status: 422,
+        name: "Invalid",
         description: "`invalid_request`: `errors` points at every place",
         applies: |path, _| is_closed(path),
     },
-    Common { status: "500", description: "`internal`", applies: |path, _| is_closed(path) },
-    Common { status: "503", description: "`unavailable`; `misconfigured`", applies: |path, _| path != "/healthz" },
+    Common { status: 500, name: "Internal", description: "`internal`", applies: |path, _| is_closed(path) },
+    Common {
+        status: 503,
+        name: "Unavailable",
+        description: "`unavailable`; `misconfigured`",
+        applies: |path, _| path != "/healthz",
+    },
 ];
 
 fn is_closed(path: &str) -> bool {
@@ -86,9 +117,14 @@ struct Everywhere;
 
 impl Modify for Everywhere {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        if let Some(components) = document.components.as_mut() {
-            let key = ApiKeyValue::with_description("X-API-Key", "The operator's key");
-            components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
+        let components = document.components.get_or_insert_default();
+        let key = ApiKeyValue::with_description("X-API-Key", "The operator's key");
+        components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
+        components.parameters.insert(TENANT.to_owned(), RefOr::T(tenant()));
+        let request_id = HeaderBuilder::new().description(Some("The id of the request")).build();
+        components.headers.insert(REQUEST_ID.to_owned(), RefOr::T(request_id));
+        for common in &COMMON {
+            components.responses.insert(common.name.to_owned(), RefOr::T(problem(common.description)));
         }
         for (path, item) in &mut document.paths.paths {
             for operation in operations(item) {
@@ -105,36 +141,56 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn everywhere(path: &str, operation: &mut Operation) {
     if is_closed(path) {
         operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(API_KEY, [])]);
-        let tenant = ParameterBuilder::new()
-            .name("X-AOS-Tenant")
-            .parameter_in(ParameterIn::Header)
-            .description(Some("The tenant that the operator acts for; its own without it"))
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(128))))
-            .build();
-        operation.parameters.get_or_insert_default().push(RefOr::T(tenant));
+        let tenant = RefOr::Ref(Ref::new(format!("#/components/parameters/{TENANT}")));
+        operation.parameters.get_or_insert_default().push(tenant);
+    }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            with_request_id(response);
+        }
     }
     for common in &COMMON {
         if (common.applies)(path, operation) {
             let responses = &mut operation.responses.responses;
-            responses.entry(common.status.to_owned()).or_insert_with(|| RefOr::T(problem(common.description)));
-        }
-    }
-    for response in operation.responses.responses.values_mut() {
-        if let RefOr::T(response) = response {
-            let id = HeaderBuilder::new().description(Some("The id of the request")).build();
-            response.headers.insert("X-Request-Id".to_owned(), RefOr::T(id));
+            let response = || RefOr::Ref(Ref::from_response_name(common.name));
+            responses.entry(common.status.to_string()).or_insert_with(response);
         }
     }
 }
 
+fn tenant() -> Parameter {
+    ParameterBuilder::new()
+        .name("X-AOS-Tenant")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("The tenant that the operator acts for; its own without it"))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(MAX_TENANT_CHARS))))
+        .build()
+}
+
 fn problem(description: &str) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+    let mut response =
+        ResponseBuilder::new().description(description).content("application/problem+json", content).build();
+    with_request_id(&mut response);
+    response
+}
+
+fn with_request_id(response: &mut Response) {
+    let id = Ref::new(format!("#/components/headers/{REQUEST_ID}"));
+    response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(id));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let text = document.to_string();
+        let mut references = text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap());
+        assert!(references.all(|reference| document.pointer(reference).is_some()));
+    }
 
     #[test]
     fn the_committed_description_is_what_the_code_says() {

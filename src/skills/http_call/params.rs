@@ -71,13 +71,12 @@ pub(super) fn read(params: &Value, stage: Stage, rules: &AddressRules) -> Result
     let body = read_body(&mut reader, &method);
     let timeout = reader.integer("timeout_ms", 1..=MAX_TIMEOUT_MS);
     let follow_redirects = reader.boolean("follow_redirects");
-    let idempotent = reader.boolean("idempotent");
+    // Decides about the effect class, not about the request.
+    reader.boolean("idempotent");
     let expected = reader.array("expect_status", MAX_EXPECTED);
     let expected = read_expected(&mut reader, expected);
     reader.finish()?;
 
-    // A reference in place of the promise decides about the effect class, not about the request.
-    let _ = idempotent;
     let (
         Field::Is(method),
         Field::Is(mut url),

@@ -379,6 +379,8 @@ proptest! {
     #[test]
     fn no_input_makes_an_expression_panic_and_both_interpreters_agree(input in any_json(), place in 0..AGREED.len()) {
         let expression = AGREED[place].replace("people", "a").replace("list", "b").replace("texts", "c").replace("ops", "d");
+        // The average of nothing is null by the specification; the crate divides by zero.
+        prop_assume!(!expression.starts_with("avg"));
         let found = run(&expression, &input);
         let variable = ::jmespath::Rcvar::new(::jmespath::Variable::from_json(&input.to_string()).unwrap());
         let expected = ::jmespath::compile(&expression).unwrap().search(&variable);

@@ -1,0 +1,158 @@
+//! The sample run of `cargo xtask dev`: creates an agent if there is none, posts `examples/sample.json`, and shows what
+//! becomes of its steps. It uses the public API and nothing else.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use aos_dev::cloud::LocalCloud;
+use aos_dev::paths::{repository, state_dir};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use crate::dev::say;
+
+const TENANT: &str = "demo";
+const AGENT: &str = "sample";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Carries out the run and prints it.
+///
+/// # Errors
+/// When a request is refused, or the run does not succeed within a minute.
+pub(crate) async fn run(cloud: &LocalCloud) -> Result<()> {
+    let url = cloud.workers().first().context("there is no Worker")?.url();
+    let api = Api {
+        client: Client::new(),
+        url,
+        key: cloud.api_key().to_owned(),
+    };
+    let agent = agent(&api).await?;
+    let text = std::fs::read_to_string(repository().join("examples/sample.json"))
+        .context("cannot read examples/sample.json")?
+        .replace("{{AGENT_ID}}", &agent)
+        .replace("{{STANDINS_URL}}", &cloud.standins().url());
+    let body: Value = serde_json::from_str(&text).context("examples/sample.json is not JSON")?;
+    let request = state_dir().join("sample.json");
+    std::fs::write(&request, serde_json::to_vec_pretty(&body)?)?;
+
+    say("\nSample run (examples/sample.json)");
+    let started = Instant::now();
+    let run = api.send(Method::POST, "/v1/runs", Some(&body)).await?;
+    let id = id_of(&run)?;
+    let status = follow(&api, &id, started).await?;
+    let run = api.send(Method::GET, &format!("/v1/runs/{id}"), None).await?;
+    match status.as_str() {
+        "succeeded" => say(&format!("\nOutput\n{}", serde_json::to_string_pretty(&run["output"])?)),
+        _ => bail!("run {id} {status}: {}", run["error"]),
+    }
+    say("\nAgain, from another terminal:");
+    say("  . .aos/dev.env && curl -sS \"$AOS_URL/v1/runs\" -H \"X-API-Key: $AOS_API_KEY\" \\");
+    say(&format!(
+        "    -H 'X-AOS-Tenant: {TENANT}' -H 'Content-Type: application/json' --data @.aos/sample.json"
+    ));
+    Ok(())
+}
+
+/// The id of the agent of that name, which is created the first time.
+async fn agent(api: &Api) -> Result<String> {
+    let mut cursor = String::new();
+    loop {
+        let page = api
+            .send(Method::GET, &format!("/v1/agents?limit=100{cursor}"), None)
+            .await?;
+        let agents = page["items"].as_array().context("the list of agents has no items")?;
+        if let Some(agent) = agents.iter().find(|agent| agent["name"] == AGENT) {
+            return id_of(agent);
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let skills = ["http_call", "json_transform", "kv_store"];
+    let agent = api
+        .send(
+            Method::POST,
+            "/v1/agents",
+            Some(&json!({"name": AGENT, "allowed_skills": skills})),
+        )
+        .await?;
+    id_of(&agent)
+}
+
+fn id_of(thing: &Value) -> Result<String> {
+    Ok(thing["id"].as_str().context("the answer holds no id")?.to_owned())
+}
+
+/// Prints each change of the run's history as it appears, and returns the status in which the run ended.
+async fn follow(api: &Api, id: &str, started: Instant) -> Result<String> {
+    let mut seen = 0;
+    loop {
+        let history = api
+            .send(Method::GET, &format!("/v1/runs/{id}/history?after={seen}"), None)
+            .await?;
+        let entries = history["items"].as_array().context("the history has no items")?;
+        let at = started.elapsed().as_secs_f64();
+        for entry in entries {
+            let word = |name: &str| entry[name].as_str().unwrap_or("").to_owned();
+            let step = if entry["entity"] == "run" {
+                "the run".to_owned()
+            } else {
+                word("step_key")
+            };
+            let change = match word("from_status").as_str() {
+                "" => word("to_status"),
+                from => format!("{from} → {}", word("to_status")),
+            };
+            let error = entry["error"]["message"]
+                .as_str()
+                .map(|message| format!("  ({message})"))
+                .unwrap_or_default();
+            say(&format!("  {at:6.2} s  {step:<14} {change}{error}"));
+        }
+        seen = entries.last().and_then(|entry| entry["seq"].as_u64()).unwrap_or(seen);
+        let run_ended = entries.iter().find_map(|entry| {
+            let status = entry["to_status"].as_str()?;
+            let ended = entry["entity"] == "run" && ["succeeded", "failed", "cancelled"].contains(&status);
+            ended.then(|| status.to_owned())
+        });
+        if let Some(status) = run_ended {
+            return Ok(status);
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("run {id} has not ended after {} s", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The API as the operator sees it, for one tenant.
+struct Api {
+    client: Client,
+    url: String,
+    key: String,
+}
+
+impl Api {
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let what = format!("{method} {path}");
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.url))
+            .timeout(Duration::from_secs(30));
+        request = request.header("X-API-Key", &self.key).header("X-AOS-Tenant", TENANT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.with_context(|| format!("{what}: no answer"))?;
+        let status = response.status();
+        let text = response
+            .text()
+            .await
+            .with_context(|| format!("{what}: half an answer"))?;
+        if !status.is_success() {
+            bail!("{what} was answered with {status}: {text}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("{what}: not JSON"))
+    }
+}
