@@ -200,3 +200,46 @@ begin
     return true;
 end
 $$;
+
+revoke all on function
+    enter_tenant(text, uuid), enter_operator(), find_api_key(text),
+    note_done(uuid, uuid, text, text, text, text, text),
+    note_refusal(uuid, text, text, text, text, text, text, text, integer),
+    refuse_wider_api_key()
+from public;
+grant execute on function
+    enter_tenant(text, uuid), enter_operator(), is_operator(), find_api_key(text),
+    note_done(uuid, uuid, text, text, text, text, text),
+    note_refusal(uuid, text, text, text, text, text, text, text, integer)
+to aos_api;
+
+-- A tenant reads its own row; only the operator changes one.
+drop policy tenant on tenants;
+create policy tenant on tenants for select to aos_api using (id = (select current_tenant()));
+create policy operator on tenants to aos_api using ((select is_operator())) with check ((select is_operator()));
+grant update (tier, max_concurrent_steps, requests_per_minute) on tenants to aos_api;
+
+-- The API never reads a hash, and of a key that exists it changes nothing but its end.
+grant select (
+    id, tenant_id, name, prefix, scopes, requests_per_minute, created_by, created_at, expires_at, last_used_at,
+    revoked_at, rotated_from
+) on api_keys to aos_api;
+grant insert on api_keys to aos_api;
+grant update (expires_at, revoked_at) on api_keys to aos_api;
+alter table api_keys enable row level security;
+create policy tenant on api_keys to aos_api
+    using (tenant_id = (select current_tenant())) with check (tenant_id = (select current_tenant()));
+
+-- What is in the audit log stays as it is; the engine lets go of what is old, and cannot touch anything younger.
+grant select, insert on audit_log to aos_api;
+grant select (id, at), delete on audit_log to aos_engine;
+alter table audit_log enable row level security;
+create policy tenant on audit_log for select to aos_api using (tenant_id = (select current_tenant()));
+create policy operator on audit_log for select to aos_api using ((select is_operator()));
+create policy done on audit_log for insert to aos_api with check (
+    outcome = 'done' and (tenant_id = (select current_tenant()) or (select is_operator()))
+);
+create policy engine on audit_log to aos_engine using (at < statement_timestamp() - interval '90 days');
+
+-- An answer that only the database can complete is completed in the transaction that took the key.
+grant update (answer) on idempotency_keys to aos_api;

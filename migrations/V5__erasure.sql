@@ -22,17 +22,17 @@ $$;
 
 -- Deletes up to so many runs with all that is theirs, and no more than about `most_steps` steps; with the last of
 -- them everything else. Answers whether the tenant is gone. The caller holds the tenant's row lock.
-create function erase_rows(target uuid, most_runs integer, most_steps integer) returns boolean
+create function erase_rows(doomed uuid, most_runs integer, most_steps integer) returns boolean
 language plpgsql set search_path = public, pg_temp as $$
 declare
     chosen uuid[];
     name text;
 begin
-    perform set_config('aos.erasing', target::text, true);
+    perform set_config('aos.erasing', doomed::text, true);
     select array_agg(sized.id) into chosen from (
         select few.id, sum(size.n) over (order by few.id) - size.n as before
         from (
-            select r.id from runs r where r.tenant_id = target order by r.id desc limit most_runs
+            select r.id from runs r where r.tenant_id = doomed order by r.id desc limit most_runs
         ) few
         cross join lateral (select count(*) as n from steps s where s.run_id = few.id) size
     ) sized
@@ -42,15 +42,15 @@ begin
     delete from status_history h where h.run_id = any (chosen);
     delete from steps s where s.run_id = any (chosen);
     delete from runs r where r.id = any (chosen);
-    if exists (select from runs r where r.tenant_id = target) then
+    if exists (select from runs r where r.tenant_id = doomed) then
         perform set_config('aos.erasing', '', true);
         return false;
     end if;
 
     foreach name in array tables_of_tenant() loop
-        execute format('delete from %I where tenant_id = $1', name) using target;
+        execute format('delete from %I where tenant_id = $1', name) using doomed;
     end loop;
-    delete from tenants t where t.id = target;
+    delete from tenants t where t.id = doomed;
     perform set_config('aos.erasing', '', true);
     return true;
 end
@@ -61,7 +61,7 @@ $$;
 --
 -- `is_operator()` keeps an operation that forgot who it works for from erasing anything. Whoever can execute SQL of his
 -- own as aos_api passes it, as he passes `enter_tenant`: against him the Worker has no SQL that a request can shape.
-create function erase_tenant(target uuid, most_runs integer, most_steps integer) returns jsonb
+create function erase_tenant(doomed uuid, most_runs integer, most_steps integer) returns jsonb
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare
     t tenants;
@@ -72,25 +72,25 @@ begin
         raise exception 'only the operator erases a tenant' using errcode = '42501';
     end if;
     -- Waits for requests that are writing into the tenant; those that come later wait for this one.
-    select * into t from tenants o where o.id = target for update;
+    select * into t from tenants o where o.id = doomed for update;
     if t.id is null then
         select * into entry from audit_log a
-        where a.tenant_id = target and a.action = 'tenants.erase' and a.outcome = 'done'
+        where a.tenant_id = doomed and a.action = 'tenants.erase' and a.outcome = 'done'
         order by a.id desc limit 1;
         return jsonb_build_object('name', entry.tenant_name, 'erased', true);
     end if;
-    update tenants o set erasing_since = coalesce(o.erasing_since, statement_timestamp()) where o.id = target;
-    delete from api_keys k where k.tenant_id = target;
+    update tenants o set erasing_since = coalesce(o.erasing_since, statement_timestamp()) where o.id = doomed;
+    delete from api_keys k where k.tenant_id = doomed;
 
-    perform from runs r where r.tenant_id = target and r.ended_at is null order by r.id for no key update;
+    perform from runs r where r.tenant_id = doomed and r.ended_at is null order by r.id for no key update;
     update steps s set status = 'cancelled', ended_at = statement_timestamp()
     from runs r
-    where r.tenant_id = target and r.ended_at is null and s.run_id = r.id
+    where r.tenant_id = doomed and r.ended_at is null and s.run_id = r.id
         and s.status in ('pending', 'queued', 'running', 'waiting');
     update runs r set status = 'cancelled', ended_at = statement_timestamp()
-    where r.tenant_id = target and r.ended_at is null;
+    where r.tenant_id = doomed and r.ended_at is null;
 
-    gone := erase_rows(target, most_runs, most_steps);
+    gone := erase_rows(doomed, most_runs, most_steps);
     return jsonb_build_object('name', t.external_id, 'erased', gone);
 end
 $$;
@@ -99,60 +99,23 @@ $$;
 create function go_on_erasing(most_runs integer, most_steps integer) returns boolean
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare
-    target uuid;
+    doomed uuid;
 begin
-    select o.id into target from tenants o
+    select o.id into doomed from tenants o
     where o.erasing_since is not null
     order by o.erasing_since limit 1
     for update skip locked;
-    if target is null then
+    if doomed is null then
         return false;
     end if;
-    perform erase_rows(target, most_runs, most_steps);
+    perform erase_rows(doomed, most_runs, most_steps);
     return true;
 end
 $$;
 
 revoke all on function
-    enter_tenant(text, uuid), enter_operator(), find_api_key(text),
-    note_done(uuid, uuid, text, text, text, text, text),
-    note_refusal(uuid, text, text, text, text, text, text, text, integer),
-    erase_rows(uuid, integer, integer), erase_tenant(uuid, integer, integer), go_on_erasing(integer, integer),
-    refuse_wider_api_key(), tables_of_tenant()
+    tables_of_tenant(), erase_rows(uuid, integer, integer), erase_tenant(uuid, integer, integer),
+    go_on_erasing(integer, integer)
 from public;
-
-grant execute on function
-    enter_tenant(text, uuid), enter_operator(), is_operator(), find_api_key(text),
-    note_done(uuid, uuid, text, text, text, text, text),
-    note_refusal(uuid, text, text, text, text, text, text, text, integer),
-    erase_tenant(uuid, integer, integer)
-to aos_api;
+grant execute on function erase_tenant(uuid, integer, integer) to aos_api;
 grant execute on function go_on_erasing(integer, integer) to aos_engine;
-
--- A tenant reads its own row; only the operator changes one.
-drop policy tenant on tenants;
-create policy tenant on tenants for select to aos_api using (id = (select current_tenant()));
-create policy operator on tenants to aos_api using ((select is_operator())) with check ((select is_operator()));
-grant update (tier, max_concurrent_steps, requests_per_minute) on tenants to aos_api;
-
--- The API never reads a hash, and of a key that exists it changes nothing but its end.
-grant select (
-    id, tenant_id, name, prefix, scopes, requests_per_minute, created_by, created_at, expires_at, last_used_at,
-    revoked_at, rotated_from
-) on api_keys to aos_api;
-grant insert on api_keys to aos_api;
-grant update (expires_at, revoked_at) on api_keys to aos_api;
-alter table api_keys enable row level security;
-create policy tenant on api_keys to aos_api
-    using (tenant_id = (select current_tenant())) with check (tenant_id = (select current_tenant()));
-
--- What is in the audit log stays as it is; the engine lets go of what is old, and cannot touch anything younger.
-grant select, insert on audit_log to aos_api;
-grant select (id, at), delete on audit_log to aos_engine;
-alter table audit_log enable row level security;
-create policy tenant on audit_log for select to aos_api using (tenant_id = (select current_tenant()));
-create policy operator on audit_log for select to aos_api using ((select is_operator()));
-create policy done on audit_log for insert to aos_api with check (
-    outcome = 'done' and (tenant_id = (select current_tenant()) or (select is_operator()))
-);
-create policy engine on audit_log to aos_engine using (at < statement_timestamp() - interval '90 days');

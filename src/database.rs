@@ -1,7 +1,7 @@
 //! The database as the API sees it: the role `aos_api`, one tenant per transaction, one request per endpoint.
 //!
-//! Every transaction begins by entering the caller's tenant; row-level security hides all others after that. What went
-//! wrong inside is logged here and never told to the caller.
+//! Every transaction begins by entering the caller's tenant; row-level security hides all others after that. The
+//! operator's own see tenants and no tenant's data. What went wrong inside is logged here and never told to the caller.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    auth::Principal,
+    auth::{Principal, TenantName},
     ids::TenantId,
     integrations::{
         Repeat,
@@ -17,28 +17,53 @@ use crate::{
     },
     platform::Clock,
     problem::Problem,
+    tenants::{Known, Limits},
 };
 
 /// The statement that enters the tenant, named after the operation: it comes first and so names the whole request in
 /// logs and counters.
 macro_rules! operation {
     ($name:literal) => {
-        concat!("-- name: ", $name, "\nselect enter_tenant($1, $2::uuid)")
+        concat!("-- name: ", $name, "\nselect enter_tenant($1, $2::uuid) as data")
     };
 }
 pub(crate) use operation;
+
+/// The same for what the operator does to tenants: the statement that enters none.
+macro_rules! operator_operation {
+    ($name:literal) => {
+        concat!("-- name: ", $name, "\nselect enter_operator()")
+    };
+}
+pub(crate) use operator_operation;
 
 /// The API's view of the database.
 #[derive(Clone)]
 pub struct Database {
     neon: Neon,
     clock: Arc<dyn Clock>,
+    known: Arc<Known>,
 }
 
 impl Database {
     /// `neon` must be connected as the API's role, which row-level security binds to one tenant per transaction.
     pub fn new(neon: Neon, clock: Arc<dyn Clock>) -> Self {
-        Self { neon, clock }
+        Self {
+            neon,
+            clock,
+            known: Arc::default(),
+        }
+    }
+
+    /// What this isolate's last transaction in a tenant was told about its limits; `None` before the first one. Asks
+    /// nobody: the answer may be older than the operator's last change, by one request of this tenant in this isolate.
+    pub fn limits_of(&self, tenant: &TenantName) -> Option<Limits> {
+        self.known.get(tenant)
+    }
+
+    /// Keeps what another way of asking (an API key's look-up) told about a tenant.
+    pub(crate) fn learn(&self, tenant: &TenantName, limits: Limits) {
+        self.known.learn(tenant, limits);
     }
 
     /// The clock that gives new ids and rows their time.
@@ -60,7 +85,39 @@ impl Database {
         Transaction {
             database: self,
             statements: vec![entrance],
+            tenant: Some(principal.tenant.clone()),
         }
+    }
+
+    /// A transaction of the operator's, in no tenant. `operation` comes from [`operator_operation!`].
+    ///
+    /// # Errors
+    /// 403 `forbidden` for everybody else, whatever a route may have let through.
+    pub(crate) fn operate(&self, principal: &Principal, operation: &'static str) -> Result<Transaction<'_>, Problem> {
+        if !principal.is_operator() {
+            return Err(Problem::new(
+                403,
+                "forbidden",
+                "Not allowed",
+                "only the operator may do this",
+            ));
+        }
+        Ok(Transaction {
+            database: self,
+            statements: vec![Statement::new(operation)],
+            tenant: None,
+        })
+    }
+
+    /// One statement before any tenant is known. Row-level security shows it nothing: it calls a function that finds
+    /// what may be found then.
+    pub(crate) async fn outside(&self, statement: Statement) -> Result<Rows, Problem> {
+        let batch = Batch::write(Repeat::Harmless).push(statement);
+        self.neon
+            .batch(&batch)
+            .await
+            .map(Rows)
+            .map_err(|error| problem_of(&error))
     }
 }
 
@@ -68,6 +125,8 @@ impl Database {
 pub(crate) struct Transaction<'a> {
     database: &'a Database,
     statements: Vec<Statement>,
+    /// The tenant that it enters; `None` for the operator's.
+    tenant: Option<TenantName>,
 }
 
 impl Transaction<'_> {
@@ -85,7 +144,12 @@ impl Transaction<'_> {
             .statements
             .into_iter()
             .fold(Batch::write(Repeat::Harmless), Batch::push);
-        self.database.neon.batch(&batch).await.map(Rows).map_err(Failure::from)
+        let rows = Rows(self.database.neon.batch(&batch).await?);
+        if let Some(tenant) = &self.tenant {
+            let limits = rows.only(0).map_err(Failure::Problem)?;
+            self.database.known.learn(tenant, limits);
+        }
+        Ok(rows)
     }
 }
 
@@ -151,6 +215,11 @@ impl From<Failure> for Problem {
 
 /// Logs what happened and says as much of it as a caller may know.
 fn problem_of(error: &Error) -> Problem {
+    // Raised by enter_tenant.
+    if error.sqlstate() == Some("AOS02") {
+        let detail = "the operator is erasing this tenant; nothing of it can be used any more";
+        return Problem::new(410, "tenant_erased", "The tenant is gone", detail);
+    }
     tracing::error!(%error, "the database did not carry a request out");
     let away = match error {
         Error::Unreachable { .. } | Error::Timeout(_) => true,

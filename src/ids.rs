@@ -118,6 +118,12 @@ id!(
 id!(
     /// A message committed with the change that caused it.
     OutboxId, "evt");
+id!(
+    /// A tenant's own key to the API; not the key itself.
+    ApiKeyId, "key");
+id!(
+    /// An entry of the audit log.
+    AuditId, "aud");
 
 #[cfg(test)]
 mod tests {

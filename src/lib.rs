@@ -4,9 +4,17 @@
 //! world through one file per service in [`integrations`]. It never panics, never reads the system clock, and holds
 //! no state between calls.
 
-#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        reason = "a test that overflows fails, as it should"
+    )
+)]
 
 pub mod agents;
+pub mod api_keys;
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod config;
@@ -15,6 +23,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod integrations;
 pub mod labels;
+pub mod limits;
 mod outbox;
 pub mod paging;
 pub mod platform;
@@ -22,3 +31,4 @@ pub mod problem;
 pub mod readiness;
 pub mod runs;
 pub mod skills;
+pub mod tenants;

@@ -26,7 +26,11 @@ pub struct FieldError {
 impl FieldError {
     /// A bad field at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code: Cow::Borrowed(code), detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            code: Cow::Borrowed(code),
+            detail: detail.into(),
+        }
     }
 
     /// The same error seen from one level further out: `prefix` is put before the pointer.
@@ -92,7 +96,10 @@ impl Problem {
             [only] => format!("{}: {}", only.pointer, only.detail),
             many => format!("{} fields are wrong", many.len()),
         };
-        Self { errors, ..Self::new(422, "invalid_request", "The request is not valid", detail) }
+        Self {
+            errors,
+            ..Self::new(422, "invalid_request", "The request is not valid", detail)
+        }
     }
 
     /// 404 `not_found`, also for what belongs to another tenant.
@@ -107,11 +114,19 @@ impl Problem {
 
     /// 500 `internal`: the cause is in the log under the request's id, never in the answer.
     pub fn internal() -> Self {
-        Self::new(500, "internal", "Something broke on our side", "the request could not be carried out; its id helps us to find out why")
+        Self::new(
+            500,
+            "internal",
+            "Something broke on our side",
+            "the request could not be carried out; its id helps us to find out why",
+        )
     }
 
     /// 503 `unavailable`: something that we need is away; a repeat may succeed.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self { retry_after_s: Some(5), ..Self::new(503, "unavailable", "Not available at the moment", detail) }
+        Self {
+            retry_after_s: Some(5),
+            ..Self::new(503, "unavailable", "Not available at the moment", detail)
+        }
     }
 }

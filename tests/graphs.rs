@@ -12,7 +12,10 @@ static STAGE: Stage = Stage::new(3);
 fn random_graph(random: &mut Random, client: &Client, number: usize) -> (Value, usize) {
     let mut effects = 0;
     let mut step = |i: u64| {
-        let needs: Vec<String> = (0..i).filter(|_| random.below(3) == 0).map(|j| format!("s{j}")).collect();
+        let needs: Vec<String> = (0..i)
+            .filter(|_| random.below(3) == 0)
+            .map(|j| format!("s{j}"))
+            .collect();
         let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
         if random.below(4) == 0 {
             effects += 1;
@@ -68,6 +71,10 @@ fn workers_side_by_side_run_every_step_of_random_graphs_once_and_miss_no_join() 
         assert_eq!(world.owner.number(gaps).await, 0);
         let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
         assert_eq!(world.owner.number(deadlocks).await, 0);
+        for worker in workers {
+            let log = std::fs::read_to_string(worker.log()).unwrap();
+            assert!(log.contains(r#""message":"executed""#), "{} had no part in it", worker.url());
+        }
         let turns = world.cloud.neon().counters().snapshot().labelled("turn.pick");
         println!("{count} graphs in {turns} turns");
     });

@@ -12,7 +12,11 @@ async fn ended_unasked(world: &World, run: &str) -> String {
     let id = run.trim_start_matches("run_");
     let status = format!("select status from runs where id = '{id}'");
     let open = format!("select count(*) from runs where id = '{id}' and ended_at is null");
-    world.until("the run ends", Duration::from_secs(30), async || world.owner.number(&open).await == 0).await;
+    world
+        .until("the run ends", Duration::from_secs(30), async || {
+            world.owner.number(&open).await == 0
+        })
+        .await;
     world.settle_down().await;
     world.owner.value(&status).await
 }
@@ -35,8 +39,9 @@ fn every_example_ends_with_the_outputs_computed_by_hand() {
             assert_eq!(ended["output"], expected["output"], "{name}");
             let steps = client.get(&format!("/v1/runs/{run}/steps")).await.expect(200);
             let steps = steps["items"].as_array().unwrap().iter();
-            let statuses: serde_json::Map<String, Value> =
-                steps.map(|step| (step["key"].as_str().unwrap().to_owned(), step["status"].clone())).collect();
+            let statuses: serde_json::Map<String, Value> = steps
+                .map(|step| (step["key"].as_str().unwrap().to_owned(), step["status"].clone()))
+                .collect();
             assert_eq!(Value::Object(statuses), expected["steps"], "{name}");
         }
     });
@@ -46,17 +51,26 @@ fn every_example_ends_with_the_outputs_computed_by_hand() {
 fn waiting_for_a_run_answers_when_it_has_ended_or_the_time_is_up() {
     STAGE.together(async |world| {
         let client = world.client();
-        let run = client.start(json!([client.http("slow", "GET", "/slow?ms=2500", &[])])).await;
+        let run = client
+            .start(json!([client.http("slow", "GET", "/slow?ms=2500", &[])]))
+            .await;
         let began = Instant::now();
         let open = client.get(&format!("/v1/runs/{run}?wait=1")).await.expect(200);
         assert_eq!((&open["status"], &open["output"]), (&json!("running"), &Value::Null));
         assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
         let ended = client.get(&format!("/v1/runs/{run}?wait=30")).await.expect(200);
         assert_eq!(ended["status"], "succeeded");
-        assert!(began.elapsed() < Duration::from_secs(15), "the end is not told: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "the end is not told: {:?}",
+            began.elapsed()
+        );
         let began = Instant::now();
         assert_eq!(client.get(&format!("/v1/runs/{run}?wait=30")).await.expect(200), ended);
-        assert!(began.elapsed() < Duration::from_secs(5), "an ended run is not waited for");
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "an ended run is not waited for"
+        );
     });
 }
 
@@ -69,7 +83,13 @@ fn creating_a_run_is_one_request_to_the_database_and_so_is_every_read() {
         let body = client.run_of(chain(3)).await;
         world.settle_down().await;
         world.forget_requests();
-        client.call("POST", "/v1/runs").key("counted").json(&body).send().await.expect(202);
+        client
+            .call("POST", "/v1/runs")
+            .key("counted")
+            .json(&body)
+            .send()
+            .await
+            .expect(202);
         assert_eq!(world.requests().api, ["runs.create"]);
         world.settle_down().await;
         for (path, name) in [
@@ -85,11 +105,21 @@ fn creating_a_run_is_one_request_to_the_database_and_so_is_every_read() {
             world.forget_requests();
             client.get(&path).await.expect(200);
             let requests = world.requests();
-            assert_eq!((requests.api.as_slice(), requests.total), (&[name.to_owned()][..], 1), "{path}");
+            assert_eq!(
+                (requests.api.as_slice(), requests.total),
+                (&[name.to_owned()][..], 1),
+                "{path}"
+            );
             let redis = world.cloud.upstash().counters().snapshot();
             assert_eq!(redis.total, 0, "{path} asks Redis: {redis:?}");
         }
-        for path in ["/v1/skills", "/v1/skills/http_call", "/healthz", "/version", "/openapi.json"] {
+        for path in [
+            "/v1/skills",
+            "/v1/skills/http_call",
+            "/healthz",
+            "/version",
+            "/openapi.json",
+        ] {
             world.forget_requests();
             client.get(path).await.expect(200);
             assert_eq!(world.requests().total, 0, "{path}");
@@ -125,7 +155,9 @@ fn independent_steps_that_finish_together_are_2_requests() {
         for n in [2, 6, 10] {
             world.settle_down().await;
             world.forget_requests();
-            let run = client.start((0..n).map(|i| pure(&format!("s{i}"), &[])).collect()).await;
+            let run = client
+                .start((0..n).map(|i| pure(&format!("s{i}"), &[])).collect())
+                .await;
             assert_eq!(ended_unasked(world, &run).await, "succeeded");
             let requests = world.requests();
             assert_eq!((requests.turns, requests.api.len()), (2, 1), "{n} steps: {requests:?}");
@@ -142,7 +174,9 @@ fn waves_of_steps_are_one_request_each_and_one_more() {
         world.forget_requests();
         let steps = json!([
             pure("fetch", &[]),
-            pure("left", &["fetch"]), pure("middle", &["fetch"]), pure("right", &["fetch"]),
+            pure("left", &["fetch"]),
+            pure("middle", &["fetch"]),
+            pure("right", &["fetch"]),
             pure("join", &["left", "middle", "right"]),
         ]);
         let run = client.start(steps).await;
@@ -166,7 +200,10 @@ fn without_the_bell_cron_alone_finishes_a_run() {
         ]);
         let run = client.start(steps).await;
         tokio::time::sleep(Duration::from_millis(700)).await;
-        assert_eq!(client.steps(&run).await, ["before: queued 0", "flaky: pending 0", "after: pending 0"]);
+        assert_eq!(
+            client.steps(&run).await,
+            ["before: queued 0", "flaky: pending 0", "after: pending 0"]
+        );
         // A cron of the other Worker would do as well; this one must do it without help.
         let mut ticks = 0;
         while client.get(&format!("/v1/runs/{run}?wait=1")).await.expect(200)["ended_at"].is_null() {
@@ -175,7 +212,10 @@ fn without_the_bell_cron_alone_finishes_a_run() {
             world.cron(&silent).await;
         }
         assert!(ticks >= 2, "the retry was rung for by somebody else");
-        assert_eq!(client.steps(&run).await, ["before: succeeded 1", "flaky: succeeded 2", "after: succeeded 1"]);
+        assert_eq!(
+            client.steps(&run).await,
+            ["before: succeeded 1", "flaky: succeeded 2", "after: succeeded 1"]
+        );
         silent.stop().await;
     });
 }
@@ -200,11 +240,17 @@ fn a_run_of_more_steps_than_one_claim_takes_goes_on_until_all_have_run() {
 fn more_outside_calls_than_there_are_lanes_wait_their_turn() {
     STAGE.together(async |world| {
         let client = world.client();
-        let steps = (0..12).map(|i| client.http(&format!("s{i}"), "POST", "/effects/lanes", &[])).collect();
+        let steps = (0..12)
+            .map(|i| client.http(&format!("s{i}"), "POST", "/effects/lanes", &[]))
+            .collect();
         let run = client.start(steps).await;
         client.ended_as(&run, "succeeded").await;
         let tally = world.cloud.standins().effects().tally("lanes");
-        assert_eq!((tally.count, tally.duplicate_keys), (12, 0), "once each, under a key of its own");
+        assert_eq!(
+            (tally.count, tally.duplicate_keys),
+            (12, 0),
+            "once each, under a key of its own"
+        );
     });
 }
 
@@ -214,7 +260,10 @@ fn the_history_of_a_run_is_numbered_without_gaps_and_tells_what_happened() {
         let client = world.client();
         let steps = json!([
             pure("a", &[]),
-            with(client.http("b", "GET", "/flaky/history?fail=1&status=503", &["a"]), json!({"retry": {"backoff_ms": 100}})),
+            with(
+                client.http("b", "GET", "/flaky/history?fail=1&status=503", &["a"]),
+                json!({"retry": {"backoff_ms": 100}})
+            ),
             pure("c", &["a"]),
             with(pure("d", &["b", "c"]), json!({"when": "steps.c.output == `2`"})),
         ]);
@@ -222,7 +271,10 @@ fn the_history_of_a_run_is_numbered_without_gaps_and_tells_what_happened() {
         client.ended_as(&run, "succeeded").await;
         let (mut entries, mut after) = (Vec::new(), 0);
         loop {
-            let page = client.get(&format!("/v1/runs/{run}/history?limit=5&after={after}")).await.expect(200);
+            let page = client
+                .get(&format!("/v1/runs/{run}/history?limit=5&after={after}"))
+                .await
+                .expect(200);
             entries.extend(page["items"].as_array().unwrap().clone());
             match page["next_after"].as_u64() {
                 Some(next) => after = next,
@@ -233,15 +285,22 @@ fn the_history_of_a_run_is_numbered_without_gaps_and_tells_what_happened() {
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
         let of = |key: Option<&str>| -> Vec<String> {
             let mine = entries.iter().filter(|entry| entry["step_key"].as_str() == key);
-            mine.map(|entry| entry["to_status"].as_str().unwrap().to_owned()).collect()
+            mine.map(|entry| entry["to_status"].as_str().unwrap().to_owned())
+                .collect()
         };
         assert_eq!(of(None), ["queued", "running", "succeeded"]);
         assert_eq!(of(Some("a")), ["queued", "running", "succeeded"]);
         assert_eq!(of(Some("b")), ["queued", "running", "queued", "running", "succeeded"]);
         assert_eq!(of(Some("d")), ["queued", "running", "skipped"]);
-        let retried = entries.iter().find(|entry| entry["step_key"] == "b" && entry["from_status"] == "running");
+        let retried = entries
+            .iter()
+            .find(|entry| entry["step_key"] == "b" && entry["from_status"] == "running");
         assert_eq!(retried.unwrap()["error"]["code"], "provider_unavailable");
-        assert!(entries.windows(2).all(|pair| pair[0]["at"].as_str() <= pair[1]["at"].as_str()));
+        assert!(
+            entries
+                .windows(2)
+                .all(|pair| pair[0]["at"].as_str() <= pair[1]["at"].as_str())
+        );
     });
 }
 
@@ -251,22 +310,38 @@ fn a_step_that_keeps_failing_ends_the_run_as_failed_and_the_run_says_which_and_w
         let client = world.client();
         let steps = json!([
             pure("before", &[]),
-            with(client.http("broken", "GET", "/status/503", &["before"]), json!({"retry": {"attempts": 3, "backoff_ms": 100}})),
+            with(
+                client.http("broken", "GET", "/status/503", &["before"]),
+                json!({"retry": {"attempts": 3, "backoff_ms": 100}})
+            ),
             pure("after", &["broken"]),
         ]);
         let run = client.start(steps).await;
         let ended = client.ended_as(&run, "failed").await;
-        assert_eq!(client.steps(&run).await, [
-            "before: succeeded 1", "broken: failed 3 provider_unavailable", "after: cancelled 0"
-        ]);
+        assert_eq!(
+            client.steps(&run).await,
+            [
+                "before: succeeded 1",
+                "broken: failed 3 provider_unavailable",
+                "after: cancelled 0"
+            ]
+        );
         let error = &ended["error"];
-        assert_eq!((&error["step"], &error["code"]), (&json!("broken"), &json!("provider_unavailable")));
+        assert_eq!(
+            (&error["step"], &error["code"]),
+            (&json!("broken"), &json!("provider_unavailable"))
+        );
         assert!(error["message"].as_str().unwrap().contains("503"), "{error}");
         assert_eq!((&ended["output"], &ended["steps"]["failed"]), (&Value::Null, &json!(1)));
         let history = client.get(&format!("/v1/runs/{run}/history")).await.expect(200);
         let attempts = history["items"].as_array().unwrap().iter();
         let attempts = attempts.filter(|entry| entry["step_key"] == "broken" && entry["from_status"] == "running");
-        assert_eq!(attempts.filter(|entry| entry["error"]["code"] == "provider_unavailable").count(), 3);
+        assert_eq!(
+            attempts
+                .filter(|entry| entry["error"]["code"] == "provider_unavailable")
+                .count(),
+            3
+        );
     });
 }
 
@@ -274,15 +349,29 @@ fn a_step_that_keeps_failing_ends_the_run_as_failed_and_the_run_says_which_and_w
 fn a_cancelled_run_stops_and_a_late_result_changes_nothing() {
     STAGE.together(async |world| {
         let client = world.client();
-        let run = client.start(json!([
-            client.http("slow", "GET", "/slow?ms=1500", &[]),
-            client.http("after", "POST", "/effects/after-cancel", &["slow"]),
-        ])).await;
-        world.until("it runs", Duration::from_secs(10), async || client.steps(&run).await[0] == "slow: running 0").await;
-        let cancelled = client.call("POST", &format!("/v1/runs/{run}/cancel")).send().await.expect(200);
+        let run = client
+            .start(json!([
+                client.http("slow", "GET", "/slow?ms=1500", &[]),
+                client.http("after", "POST", "/effects/after-cancel", &["slow"]),
+            ]))
+            .await;
+        world
+            .until("it runs", Duration::from_secs(10), async || {
+                client.steps(&run).await[0] == "slow: running 0"
+            })
+            .await;
+        let cancelled = client
+            .call("POST", &format!("/v1/runs/{run}/cancel"))
+            .send()
+            .await
+            .expect(200);
         assert_eq!(cancelled["status"], "cancelled");
         assert!(cancelled["ended_at"].is_string());
-        let again = client.call("POST", &format!("/v1/runs/{run}/cancel")).send().await.expect(200);
+        let again = client
+            .call("POST", &format!("/v1/runs/{run}/cancel"))
+            .send()
+            .await
+            .expect(200);
         assert_eq!(again, cancelled);
         tokio::time::sleep(Duration::from_millis(2000)).await;
         assert_eq!(client.get(&format!("/v1/runs/{run}")).await.expect(200), cancelled);
@@ -291,8 +380,15 @@ fn a_cancelled_run_stops_and_a_late_result_changes_nothing() {
 
         let done = client.start(chain(1)).await;
         client.ended_as(&done, "succeeded").await;
-        client.call("POST", &format!("/v1/runs/{done}/cancel")).send().await.refused(409, "run_ended");
-        assert_eq!(client.get(&format!("/v1/runs/{done}")).await.expect(200)["status"], "succeeded");
+        client
+            .call("POST", &format!("/v1/runs/{done}/cancel"))
+            .send()
+            .await
+            .refused(409, "run_ended");
+        assert_eq!(
+            client.get(&format!("/v1/runs/{done}")).await.expect(200)["status"],
+            "succeeded"
+        );
     });
 }
 

@@ -402,7 +402,7 @@ pub async fn run_tool(name: &str, command: Command, progress: &crate::progress::
             let line = String::from_utf8_lossy(&line).into_owned();
             progress.detail(&line);
             last.push_back(line);
-            if last.len() > 40 {
+            if last.len() > 100 {
                 last.pop_front();
             }
         }

@@ -24,7 +24,7 @@ pub struct NpmTools {
 }
 
 impl NpmTools {
-    /// Runs `npm ci` when `node_modules/` is missing or `package-lock.json` has changed since.
+    /// Runs npm when `node_modules/` is missing or `package-lock.json` has changed since.
     ///
     /// # Errors
     /// When npm or a Node ≥ 22.12 is missing, or the registry cannot be reached.
@@ -39,9 +39,12 @@ impl NpmTools {
             if !installed() {
                 let npm = find_on_path("npm").context("npm is not on PATH: install Node.js (22.12 or newer)")?;
                 let mut command = Command::new(npm);
-                command.arg("ci").current_dir(paths::repository());
+                // Not `npm ci`: a lock file written on one platform may lack the optional packages of another, which
+                // that refuses. This takes what is locked as it is locked, and changes neither file.
+                command.args(["install", "--no-save", "--no-audit", "--no-fund"]);
+                command.current_dir(paths::repository());
                 progress
-                    .step("tools from npm (npm ci)", run_tool("npm ci", command, progress))
+                    .step("tools from npm", run_tool("npm install", command, progress))
                     .await?;
                 std::fs::write(&stamp, &wanted)?;
             }

@@ -40,6 +40,8 @@ pub async fn build_worker(progress: &Progress) -> Result<PathBuf> {
         .arg("--release")
         .arg("--out-dir")
         .arg(&build);
+    // It dies of an error that has been shown already.
+    command.env("RUST_BACKTRACE", "0");
     // Named, so that worker-build fetches none of its own from the network.
     command.env("WASM_BINDGEN_BIN", &tools.wasm_bindgen);
     command

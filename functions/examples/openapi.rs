@@ -3,5 +3,7 @@
 use std::io::Write;
 
 fn main() -> std::io::Result<()> {
-    std::io::stdout().lock().write_all(aos_worker::openapi_json().as_bytes())
+    std::io::stdout()
+        .lock()
+        .write_all(aos_worker::openapi_json().as_bytes())
 }

@@ -61,7 +61,10 @@ pub(crate) async fn list(
     Caller(principal): Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    answer::json(StatusCode::OK, &agents::list(&app.database, &principal, query.as_deref()).await?)
+    answer::json(
+        StatusCode::OK,
+        &agents::list(&app.database, &principal, query.as_deref()).await?,
+    )
 }
 
 /// Read an agent
@@ -76,7 +79,10 @@ pub(crate) async fn read(
     Caller(principal): Caller,
     InPath(agent): InPath<String>,
 ) -> Result<Response, Refused> {
-    answer::json(StatusCode::OK, &agents::get(&app.database, &principal, id(&agent, "agent")?).await?)
+    answer::json(
+        StatusCode::OK,
+        &agents::get(&app.database, &principal, id(&agent, "agent")?).await?,
+    )
 }
 
 /// Change an agent
@@ -98,7 +104,10 @@ pub(crate) async fn patch(
     Json(body): Json<AgentPatch>,
 ) -> Result<Response, Refused> {
     let agent: AgentId = id(&agent, "agent")?;
-    answer::json(StatusCode::OK, &agents::patch(&app.database, &app.registry, &principal, agent, body).await?)
+    answer::json(
+        StatusCode::OK,
+        &agents::patch(&app.database, &app.registry, &principal, agent, body).await?,
+    )
 }
 
 /// Delete an agent

@@ -54,7 +54,9 @@ pub(crate) fn created(answer: &Answer) -> Result<Response, Refused> {
         response.headers_mut().insert(header::LOCATION, location);
     }
     if answer.replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
@@ -115,7 +117,12 @@ mod tests {
     async fn a_problem_is_written_with_the_requests_id_and_its_headers() {
         let response = finish(Refused(Problem::unavailable("away")).into_response(), "req_1", true);
         assert_eq!(response.status(), 503);
-        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
         for (name, value) in [
             ("content-type", "application/problem+json"),
             ("retry-after", "5"),
@@ -144,13 +151,22 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_created_says_where_it_is_and_whether_it_was_there_before() {
-        let answer = Answer { status: 202, location: "/v1/runs/run_1".into(), body: json!({"id": "run_1"}), replayed: true };
+        let answer = Answer {
+            status: 202,
+            location: "/v1/runs/run_1".into(),
+            body: json!({"id": "run_1"}),
+            replayed: true,
+        };
         let response = created(&answer).unwrap();
         assert_eq!(response.status(), 202);
         assert_eq!(response.headers()["location"], "/v1/runs/run_1");
         assert_eq!(response.headers()["idempotency-replayed"], "true");
         assert_eq!(body(response).await, json!({"id": "run_1"}));
-        let first = created(&Answer { replayed: false, ..answer }).unwrap();
+        let first = created(&Answer {
+            replayed: false,
+            ..answer
+        })
+        .unwrap();
         assert!(!first.headers().contains_key("idempotency-replayed"));
     }
 }

@@ -1,7 +1,7 @@
 //! Who is calling: exactly one credential, verified. The tenant comes from nowhere else.
 
 use aos::{
-    auth::{Principal, Role, TenantName},
+    auth::{Principal, TenantName},
     config::OperatorKey,
     problem::{FieldError, Problem},
 };
@@ -29,7 +29,12 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         // An open route that asks for its caller finds none.
-        parts.extensions.get().cloned().map(Self).ok_or(Refused(unauthenticated("this request has no credential")))
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .map(Self)
+            .ok_or(Refused(unauthenticated("this request has no credential")))
     }
 }
 
@@ -39,23 +44,34 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 /// 401 `unauthenticated`; 400 `several_credentials`; 422 `invalid_request` for a tenant that cannot be one.
 pub(crate) fn identify(headers: &HeaderMap, operator: &OperatorKey) -> Result<Principal, Problem> {
     let mut shown = headers.iter().filter(|(name, _)| CREDENTIALS.contains(name));
-    let (name, value) = shown.next().ok_or_else(|| unauthenticated("send the header X-API-Key"))?;
+    let (name, value) = shown
+        .next()
+        .ok_or_else(|| unauthenticated("send the header X-API-Key"))?;
     if shown.next().is_some() {
         let title = "More than one credential";
-        return Err(Problem::new(400, "several_credentials", title, "send exactly one credential"));
+        return Err(Problem::new(
+            400,
+            "several_credentials",
+            title,
+            "send exactly one credential",
+        ));
     }
     if *name != API_KEY {
-        return Err(unauthenticated("this kind of credential is not accepted; send the header X-API-Key"));
+        return Err(unauthenticated(
+            "this kind of credential is not accepted; send the header X-API-Key",
+        ));
     }
     if !operator.is(value.as_bytes()) {
         return Err(unauthenticated("the key is not valid"));
     }
-    Ok(Principal { tenant: tenant(headers)?, subject: "operator".to_owned(), role: Role::Operator })
+    Ok(Principal::operator(tenant(headers)?))
 }
 
 /// Whether the request shows the operator's key, whatever else is wrong with it.
 pub(crate) fn is_operator(headers: &HeaderMap, operator: Option<&OperatorKey>) -> bool {
-    operator.zip(headers.get(API_KEY)).is_some_and(|(operator, shown)| operator.is(shown.as_bytes()))
+    operator
+        .zip(headers.get(API_KEY))
+        .is_some_and(|(operator, shown)| operator.is(shown.as_bytes()))
 }
 
 fn tenant(headers: &HeaderMap) -> Result<TenantName, Problem> {
@@ -64,7 +80,11 @@ fn tenant(headers: &HeaderMap) -> Result<TenantName, Problem> {
         None => OPERATORS_OWN,
     };
     name.parse::<TenantName>().map_err(|error| {
-        Problem::invalid(vec![FieldError::new("X-AOS-Tenant:", "invalid_format", error.to_string())])
+        Problem::invalid(vec![FieldError::new(
+            "X-AOS-Tenant:",
+            "invalid_format",
+            error.to_string(),
+        )])
     })
 }
 
@@ -96,7 +116,7 @@ mod tests {
     #[test]
     fn the_operator_acts_for_the_tenant_it_names_or_its_own() {
         let principal = identified(&[("x-api-key", KEY)]).unwrap();
-        assert_eq!((principal.tenant.as_str(), principal.role), ("operator", Role::Operator));
+        assert_eq!((principal.tenant.as_str(), principal.is_operator()), ("operator", true));
         let principal = identified(&[("x-api-key", KEY), ("x-aos-tenant", "org_1")]).unwrap();
         assert_eq!(principal.tenant.as_str(), "org_1");
     }
@@ -123,7 +143,11 @@ mod tests {
     fn a_tenant_that_cannot_be_one_is_named_as_the_error() {
         for bad in ["", "a b", "ä"] {
             let problem = identified(&[("x-api-key", KEY), ("x-aos-tenant", bad)]).unwrap_err();
-            assert_eq!((problem.status, problem.errors[0].pointer.as_str()), (422, "X-AOS-Tenant:"), "{bad}");
+            assert_eq!(
+                (problem.status, problem.errors[0].pointer.as_str()),
+                (422, "X-AOS-Tenant:"),
+                "{bad}"
+            );
         }
     }
 }

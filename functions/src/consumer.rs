@@ -13,6 +13,8 @@ use crate::{log, platform::WorkersQueue, state::Isolate};
 const DEAD_LETTERS: &str = "skill-jobs-dlq";
 /// Seconds until doorbells are rung again that the engine could not answer.
 const RETRY_S: u32 = 10;
+/// Characters that are logged of what is wrong with a message.
+const MAX_REASON_CHARS: usize = 200;
 /// Seconds until doorbells are rung again under settings that may be mended by then.
 const MISCONFIGURED_RETRY_S: u32 = 60;
 
@@ -27,13 +29,17 @@ async fn answer(batch: &MessageBatch<Job>, env: Env, isolate: &Isolate) {
     if batch.queue() == DEAD_LETTERS {
         // The truth is in the database: what these messages rang for was or will be rung for again.
         for message in batch.raw_iter() {
-            tracing::error!(message = message.id(), "a doorbell went unanswered too often");
+            tracing::error!(message_id = message.id(), "a doorbell went unanswered too often");
         }
         batch.ack_all();
         return;
     }
     let Ok(configured) = &isolate.configured else {
-        batch.retry_all_with_options(&QueueRetryOptionsBuilder::new().with_delay_seconds(MISCONFIGURED_RETRY_S).build());
+        batch.retry_all_with_options(
+            &QueueRetryOptionsBuilder::new()
+                .with_delay_seconds(MISCONFIGURED_RETRY_S)
+                .build(),
+        );
         return;
     };
     let doorbells = doorbells(batch);
@@ -42,7 +48,10 @@ async fn answer(batch: &MessageBatch<Job>, env: Env, isolate: &Isolate) {
     }
     let app = &configured.app;
     let engine = app.engine(Arc::new(WorkersQueue(env)), app.settings.ring);
-    match engine.drain(doorbells.len(), InvocationBudget::workers_paid(app.clock.as_ref())).await {
+    match engine
+        .drain(doorbells.len(), InvocationBudget::workers_paid(app.clock.as_ref()))
+        .await
+    {
         Ok(report) => {
             tracing::info!(
                 doorbells = doorbells.len(),
@@ -69,7 +78,9 @@ fn doorbells(batch: &MessageBatch<Job>) -> Vec<Message<Job>> {
         match parsed {
             Ok(message) => doorbells.push(message),
             Err(error) => {
-                tracing::error!(message = raw.id(), %error, "a message is no doorbell");
+                // The reason may quote the message, which nobody has looked at.
+                let reason: String = error.to_string().chars().take(MAX_REASON_CHARS).collect();
+                tracing::error!(message_id = raw.id(), reason, "a message is no doorbell");
                 raw.ack();
             }
         }

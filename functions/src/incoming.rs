@@ -64,14 +64,18 @@ fn scope(env: Env, context: Context) -> Scope {
             }
         });
     };
-    Scope { ring_after: Arc::new(ring_after) }
+    Scope {
+        ring_after: Arc::new(ring_after),
+    }
 }
 
 fn incoming(request: &web_sys::Request) -> Result<Request, Problem> {
     let refused = |detail| Problem::new(400, "invalid_request_line", "The request cannot be read", detail);
     let method = Method::from_bytes(request.method().as_bytes()).map_err(|_| refused("the method is not one"))?;
     let uri = Uri::try_from(request.url()).map_err(|_| refused("the URL is too long or not valid"))?;
-    let body = request.body().map_or_else(Body::empty, |stream| Body::new(worker::Body::new(stream)));
+    let body = request
+        .body()
+        .map_or_else(Body::empty, |stream| Body::new(worker::Body::new(stream)));
     let mut incoming = Request::new(body);
     *incoming.method_mut() = method;
     *incoming.uri_mut() = uri;
@@ -93,11 +97,19 @@ async fn outgoing(response: Response) -> worker::Result<worker::Response> {
     for (name, value) in &parts.headers {
         headers.append(name.as_str(), value.to_str().unwrap_or_default())?;
     }
-    let builder = ResponseBuilder::new().with_status(parts.status.as_u16()).with_headers(headers);
+    let builder = ResponseBuilder::new()
+        .with_status(parts.status.as_u16())
+        .with_headers(headers);
     // Every answer is whole by now; one copy takes it over the border, where a stream would take many steps.
-    let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|error| worker::Error::RustError(error.to_string()))?;
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .map_err(|error| worker::Error::RustError(error.to_string()))?;
     // A status without a body (204) must not be given an empty one.
-    Ok(if body.is_empty() { builder.empty() } else { builder.fixed(body.into()) })
+    Ok(if body.is_empty() {
+        builder.empty()
+    } else {
+        builder.fixed(body.into())
+    })
 }
 
 /// A JSON body, read within its limit.
@@ -114,18 +126,29 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let sent = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media_type = sent.split(';').next().unwrap_or_default().trim();
     if MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(media_type)) {
         return Ok(());
     }
     let detail = "send the body as JSON, with the header Content-Type: application/json";
-    Err(Problem::new(415, "unsupported_media_type", "Not a media type that is read here", detail))
+    Err(Problem::new(
+        415,
+        "unsupported_media_type",
+        "Not a media type that is read here",
+        detail,
+    ))
 }
 
 /// Refuses a body that is announced as too large, and stops reading one that turns out to be.
 async fn read(request: Request) -> Result<BytesMut, Problem> {
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
         return Err(too_large());
     }
@@ -134,7 +157,12 @@ async fn read(request: Request) -> Result<BytesMut, Problem> {
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| {
             tracing::debug!(%error, "a body broke off");
-            Problem::new(400, "incomplete_body", "The body is not complete", "the body broke off before its end")
+            Problem::new(
+                400,
+                "incomplete_body",
+                "The body is not complete",
+                "the body broke off before its end",
+            )
         })?;
         if body.len().saturating_add(piece.len()) > MAX_BODY_BYTES {
             return Err(too_large());
@@ -145,7 +173,12 @@ async fn read(request: Request) -> Result<BytesMut, Problem> {
 }
 
 fn too_large() -> Problem {
-    Problem::new(413, "body_too_large", "The body is too large", format!("a body may have {MAX_BODY_BYTES} bytes"))
+    Problem::new(
+        413,
+        "body_too_large",
+        "The body is too large",
+        format!("a body may have {MAX_BODY_BYTES} bytes"),
+    )
 }
 
 /// The parameters of a path, percent-decoded.
@@ -157,7 +190,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
-            Err(_) => Err(Refused(Problem::new(400, "invalid_path", "The path cannot be read", "the path is not UTF-8"))),
+            Err(_) => Err(Refused(Problem::new(
+                400,
+                "invalid_path",
+                "The path cannot be read",
+                "the path is not UTF-8",
+            ))),
         }
     }
 }
@@ -177,7 +215,11 @@ impl<S: Sync> FromRequestParts<S> for Idempotency {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
-        let key = parts.headers.get(IDEMPOTENCY_KEY).map(|value| IdempotencyKey::parse(value.as_bytes())).transpose()?;
+        let key = parts
+            .headers
+            .get(IDEMPOTENCY_KEY)
+            .map(|value| IdempotencyKey::parse(value.as_bytes()))
+            .transpose()?;
         Ok(Self(key))
     }
 }

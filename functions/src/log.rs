@@ -23,12 +23,19 @@ use crate::{platform::WorkersClock, state::Isolate};
 
 /// Starts the isolate's log, and says in it what is wrong with the settings.
 pub(crate) fn start(isolate: &Isolate) {
-    let level = isolate.configured.as_ref().map_or(LevelFilter::INFO, |configured| configured.app.settings.log);
+    let level = isolate
+        .configured
+        .as_ref()
+        .map_or(LevelFilter::INFO, |configured| configured.app.settings.log);
     // An isolate starts it once; should there be a log already, that one serves.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(Console { level }));
     if let Err(misconfigured) = &isolate.configured {
         for problem in &misconfigured.problems {
-            tracing::error!(setting = problem.name, reason = problem.reason, "the Worker is misconfigured");
+            tracing::error!(
+                setting = problem.name,
+                reason = problem.reason,
+                "the Worker is misconfigured"
+            );
         }
     }
 }

@@ -42,7 +42,14 @@ pub(crate) async fn healthz() -> Response {
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     let settings = &app.settings;
     let readiness = readiness::check(&settings.database, &settings.upstash, app.clock.as_ref()).await;
-    answer::json(if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &readiness)
+    answer::json(
+        if readiness.ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        &readiness,
+    )
 }
 
 /// What is running.

@@ -55,7 +55,9 @@ impl JobQueue for WorkersQueue {
             let queue = self.0.queue(QUEUE).map_err(failed)?;
             for some in jobs.chunks(MAX_BATCH) {
                 let messages = some.iter().map(|job| {
-                    MessageBuilder::new(job.clone()).delay_seconds(job.delay_s.min(MAX_DELAY_S)).build()
+                    MessageBuilder::new(job.clone())
+                        .delay_seconds(job.delay_s.min(MAX_DELAY_S))
+                        .build()
                 });
                 let batch = BatchMessageBuilder::new().messages(messages).build();
                 queue.send_batch(batch).await.map_err(failed)?;
@@ -98,10 +100,17 @@ async fn exchange(request: FetchRequest, abort: &AbortOnDrop) -> Result<FetchRes
     let outgoing = outgoing(&request).map_err(|error| FetchError::Refused(error.to_string()))?;
     let connection = |error: worker::Error| FetchError::Connection(error.to_string());
     let signal = AbortSignal::from(abort.0.signal());
-    let mut response = worker::Fetch::Request(outgoing.into()).send_with_signal(&signal).await.map_err(connection)?;
+    let mut response = worker::Fetch::Request(outgoing.into())
+        .send_with_signal(&signal)
+        .await
+        .map_err(connection)?;
     let status = StatusCode::from_u16(response.status_code())
         .map_err(|_| FetchError::Connection("the answer's status is none".to_owned()))?;
-    let headers = response.headers().entries().filter_map(|(name, value)| header(&name, &value)).collect();
+    let headers = response
+        .headers()
+        .entries()
+        .filter_map(|(name, value)| header(&name, &value))
+        .collect();
 
     let mut body = BytesMut::new();
     // Without a body there is no stream.
@@ -115,7 +124,12 @@ async fn exchange(request: FetchRequest, abort: &AbortOnDrop) -> Result<FetchRes
     }
     let truncated = body.len() > max_bytes;
     body.truncate(max_bytes);
-    Ok(FetchResponse { status, headers, body: body.freeze(), truncated })
+    Ok(FetchResponse {
+        status,
+        headers,
+        body: body.freeze(),
+        truncated,
+    })
 }
 
 fn outgoing(request: &FetchRequest) -> worker::Result<web_sys::Request> {
@@ -141,5 +155,8 @@ fn outgoing_headers(headers: &HeaderMap) -> worker::Result<web_sys::Headers> {
 
 /// A header of an answer; the platform has read it as UTF-8 or as one character per byte.
 fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    Some((
+        HeaderName::from_bytes(name.as_bytes()).ok()?,
+        HeaderValue::from_bytes(value.as_bytes()).ok()?,
+    ))
 }

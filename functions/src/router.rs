@@ -102,9 +102,12 @@ pub(crate) async fn serve(isolate: &Isolate, scope: Scope, mut request: Request)
         let response = answer::finish(response, &request_id, isolate.is_production());
         tracing::info!(
             method = method.as_str(),
-            route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str),
+            route = response
+                .extensions()
+                .get::<MatchedPath>()
+                .map_or("none", MatchedPath::as_str),
             status = response.status().as_u16(),
-            ms = clock.now().duration_since(begun).as_millis(),
+            ms = i64::try_from(clock.now().duration_since(begun).as_millis()).unwrap_or(i64::MAX),
             "request"
         );
         response
@@ -160,7 +163,12 @@ async fn note_route(matched: MatchedPath, request: Request, next: Next) -> Respo
 
 async fn no_such_route(uri: Uri) -> Refused {
     let shown: String = uri.path().chars().take(200).collect();
-    Refused(Problem::new(404, "not_found", "Not found", format!("there is nothing at {shown}")))
+    Refused(Problem::new(
+        404,
+        "not_found",
+        "Not found",
+        format!("there is nothing at {shown}"),
+    ))
 }
 
 async fn no_such_method(method: Method) -> Refused {

@@ -64,7 +64,10 @@ pub(crate) async fn create(
     let grace = if ring { RING_GRACE_S } else { 0 };
     let created = create::create(&app.database, &app.registry, &principal, key.as_ref(), body, grace).await?;
     if ring && !created.to_ring.is_empty() {
-        let jobs = created.to_ring.iter().map(|step_id| Job { step_id: *step_id, delay_s: 0 });
+        let jobs = created.to_ring.iter().map(|step_id| Job {
+            step_id: *step_id,
+            delay_s: 0,
+        });
         (scope.ring_after)(jobs.collect());
     }
     answer::created(&created.answer)
@@ -84,7 +87,10 @@ pub(crate) async fn list(
     Caller(principal): Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    answer::json(StatusCode::OK, &list::list(&app.database, &principal, query.as_deref()).await?)
+    answer::json(
+        StatusCode::OK,
+        &list::list(&app.database, &principal, query.as_deref()).await?,
+    )
 }
 
 /// Read a run
@@ -104,7 +110,10 @@ pub(crate) async fn read(
 ) -> Result<Response, Refused> {
     let query = GetRun::parse(query.as_deref())?;
     let run: RunId = id(&run, "run")?;
-    answer::json(StatusCode::OK, &wait::get(&app.database, &app.settings.upstash, &principal, run, query).await?)
+    answer::json(
+        StatusCode::OK,
+        &wait::get(&app.database, &app.settings.upstash, &principal, run, query).await?,
+    )
 }
 
 /// List a run's steps
@@ -121,7 +130,10 @@ pub(crate) async fn steps(
     Caller(principal): Caller,
     InPath(run): InPath<String>,
 ) -> Result<Response, Refused> {
-    answer::json(StatusCode::OK, &read::steps(&app.database, &principal, id(&run, "run")?).await?)
+    answer::json(
+        StatusCode::OK,
+        &read::steps(&app.database, &principal, id(&run, "run")?).await?,
+    )
 }
 
 /// Read a step
@@ -138,7 +150,10 @@ pub(crate) async fn step(
     Caller(principal): Caller,
     InPath((run, key)): InPath<(String, String)>,
 ) -> Result<Response, Refused> {
-    answer::json(StatusCode::OK, &read::step(&app.database, &principal, id(&run, "run")?, &key).await?)
+    answer::json(
+        StatusCode::OK,
+        &read::step(&app.database, &principal, id(&run, "run")?, &key).await?,
+    )
 }
 
 /// Read a run's history
@@ -157,7 +172,10 @@ pub(crate) async fn history(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let query = GetHistory::parse(query.as_deref())?;
-    answer::json(StatusCode::OK, &read::history(&app.database, &principal, id(&run, "run")?, query).await?)
+    answer::json(
+        StatusCode::OK,
+        &read::history(&app.database, &principal, id(&run, "run")?, query).await?,
+    )
 }
 
 /// Cancel a run
@@ -178,5 +196,8 @@ pub(crate) async fn cancel(
     Caller(principal): Caller,
     InPath(run): InPath<String>,
 ) -> Result<Response, Refused> {
-    answer::json(StatusCode::OK, &cancel::cancel(&app.database, &principal, id(&run, "run")?).await?)
+    answer::json(
+        StatusCode::OK,
+        &cancel::cancel(&app.database, &principal, id(&run, "run")?).await?,
+    )
 }

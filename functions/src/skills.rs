@@ -36,7 +36,10 @@ pub(crate) struct Served<'a> {
 impl<'a> Served<'a> {
     /// Every integration that a skill needs is required of an installation so far, so that it is configured.
     fn new(skill: &'a dyn Skill) -> Self {
-        Self { contract: skill.contract(), configured: true }
+        Self {
+            contract: skill.contract(),
+            configured: true,
+        }
     }
 }
 
@@ -46,7 +49,12 @@ impl<'a> Served<'a> {
     responses((status = 200, body = Skills, description = "The contract of every skill")),
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refused> {
-    answer::json(StatusCode::OK, &Skills { items: app.registry.iter().map(Served::new).collect() })
+    answer::json(
+        StatusCode::OK,
+        &Skills {
+            items: app.registry.iter().map(Served::new).collect(),
+        },
+    )
 }
 
 /// Read a skill

@@ -55,22 +55,23 @@ impl Isolate {
     }
 
     /// A state by these settings.
-    pub(crate) fn new(
-        value_of: impl Fn(&str) -> Option<String>,
-        clock: Arc<dyn Clock>,
-        fetch: Arc<dyn Fetch>,
-    ) -> Self {
+    pub(crate) fn new(value_of: impl Fn(&str) -> Option<String>, clock: Arc<dyn Clock>, fetch: Arc<dyn Fetch>) -> Self {
         let settings = Settings::read(value_of, &reqwest::Client::new(), &clock);
         let configured = settings.map(|settings| {
             let app = Arc::new(App::new(settings, Arc::clone(&clock), fetch));
-            Configured { router: router::router(&app), app }
+            Configured {
+                router: router::router(&app),
+                app,
+            }
         });
         Self { clock, configured }
     }
 
     /// Whether answers must be fetched over HTTPS only from now on. With broken settings nothing is promised.
     pub(crate) fn is_production(&self) -> bool {
-        self.configured.as_ref().is_ok_and(|configured| configured.app.settings.environment == Environment::Production)
+        self.configured
+            .as_ref()
+            .is_ok_and(|configured| configured.app.settings.environment == Environment::Production)
     }
 }
 
@@ -98,7 +99,11 @@ impl App {
             database: self.settings.engine_database.clone(),
             skills: Arc::clone(&self.registry),
             services: self.services.clone(),
-            platform: Platform { clock: Arc::clone(&self.clock), jobs, fetch: Arc::clone(&self.fetch) },
+            platform: Platform {
+                clock: Arc::clone(&self.clock),
+                jobs,
+                fetch: Arc::clone(&self.fetch),
+            },
             upstash: Some(self.settings.upstash.clone()),
             settings: EngineSettings { ring },
         }

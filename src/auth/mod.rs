@@ -1,76 +1,34 @@
-//! Who is calling: the principal that a verified credential stands for.
+//! Who is calling: the principal that a verified credential stands for, and what it may do.
 //!
 //! Nothing here reads a header: a [`Principal`] is made by whoever verified the credential, and the tenant it names is
-//! never taken from anywhere else.
+//! never taken from anywhere else. Bearer tokens are verified by [`Tokens`], secrets by [`SharedSecret`]; a tenant's own
+//! keys are looked up in the database.
 
-use std::{fmt, str::FromStr};
+pub mod jwks;
+mod permission;
+mod principal;
+mod refusal;
+mod role;
+mod service_token;
+mod session_token;
+mod shared_secret;
+mod tenant_name;
+mod token;
+mod tokens;
+mod verified_tokens;
 
-/// Characters of a tenant's name.
-pub const MAX_TENANT_CHARS: usize = 128;
-
-/// What a verified identity calls its tenant: an organisation, a user, or a name that the operator gave.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TenantName(String);
-
-/// A text that is no name of a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a tenant's name has 1 to 128 letters, digits, `_`, `.`, `:` and `-`")]
-pub struct TenantNameError;
-
-impl TenantName {
-    /// The name, as the database knows it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for TenantName {
-    type Err = TenantNameError;
-
-    fn from_str(text: &str) -> Result<Self, TenantNameError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-        if text.is_empty() || text.len() > MAX_TENANT_CHARS || !text.bytes().all(allowed) {
-            return Err(TenantNameError);
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for TenantName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What a principal may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Runs this installation: may do everything, for any tenant.
-    Operator,
-}
-
-/// Who is calling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// Whose data the request may see; nobody else's.
-    pub tenant: TenantName,
-    /// Who it is inside the tenant, for logs: a user, a key, `operator`.
-    pub subject: String,
-    /// What it may do.
-    pub role: Role,
-}
+pub use self::{
+    jwks::Jwks,
+    permission::{Permission, PermissionSet, UnknownPermission},
+    principal::{Credential, Label, Principal},
+    refusal::Refusal,
+    role::{Matrix, Role, RoleGrant, UnknownRole, matrix},
+    service_token::ServiceTokens,
+    shared_secret::SharedSecret,
+    tenant_name::{MAX_TENANT_CHARS, TenantName, TenantNameError},
+    token::{CLOCK_SKEW, MAX_TOKEN_BYTES},
+    tokens::{Tokens, Verified},
+};
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tenants_name_is_short_and_plain() {
-        for good in ["a", "org_2abc", "acme.com:eu-1", &"x".repeat(128)] {
-            assert_eq!(good.parse::<TenantName>().unwrap().as_str(), good);
-        }
-        for bad in ["", " ", "a b", "ä", "a\0", "a/b", "a\n", &"x".repeat(129)] {
-            assert!(bad.parse::<TenantName>().is_err(), "{bad:?}");
-        }
-    }
-}
+mod testing;

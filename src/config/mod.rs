@@ -7,12 +7,14 @@ mod read;
 
 use std::{fmt, sync::Arc};
 
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    integrations::{neon::Neon, upstash::Upstash},
+    auth::{
+        Jwks, ServiceTokens, SharedSecret, Tokens,
+        jwks::{ClerkKeys, Seal},
+    },
+    integrations::{clerk::Clerk, neon::Neon, upstash::Upstash},
     platform::Clock,
     skills::address_guard::AddressRules,
 };
@@ -45,6 +47,15 @@ pub const SETTINGS: &[Setting] = &[
     optional("UPSTASH_REDIS_REST_TOKEN"),
     optional("REDIS_URL"),
     required("AOS_API_KEY"),
+    optional("MACHINE_SECRET_TOKEN"),
+    optional("JWT_SECRET"),
+    optional("JWT_ISSUER"),
+    required("CLERK_ISSUER_URL"),
+    required("CLERK_SECRET_KEY"),
+    required("CLERK_PUBLISHABLE_KEY"),
+    optional("CLERK_AUTHORIZED_PARTIES"),
+    optional("CLERK_JWKS_URL"),
+    optional("CLERK_BASE_URL"),
     optional("ENVIRONMENT"),
     optional("HTTP_ALLOWED_LOOPBACK_PORTS"),
     optional("AOS_RING"),
@@ -67,6 +78,12 @@ pub struct Settings {
     pub environment: Environment,
     /// `AOS_API_KEY`: who shows it is the operator.
     pub operator_key: OperatorKey,
+    /// `MACHINE_SECRET_TOKEN`: who shows it is a machine.
+    pub machine_token: Option<SharedSecret>,
+    /// `JWT_SECRET` and `JWT_ISSUER`: service users of a self-hosted set-up.
+    pub service_tokens: Option<ServiceTokens>,
+    /// Clerk, whose sessions are accepted. Missing only in development.
+    pub clerk: Option<ClerkSettings>,
     /// `DATABASE_URL`, reached at `NEON_HTTP_ENDPOINT` if that is set: the API's role, bound to one tenant per
     /// transaction.
     pub database: Neon,
@@ -97,20 +114,37 @@ impl Settings {
     }
 }
 
-/// The key that opens everything. Never prints.
-#[derive(Debug, Clone)]
-pub struct OperatorKey(SecretString);
+/// The key that opens everything.
+pub type OperatorKey = SharedSecret;
 
-impl OperatorKey {
-    /// Whether `shown` is the key, in a time that does not depend on where they differ.
-    pub fn is(&self, shown: &[u8]) -> bool {
-        self.0.expose_secret().as_bytes().ct_eq(shown).into()
-    }
+/// What the settings say about Clerk.
+#[derive(Debug, Clone)]
+pub struct ClerkSettings {
+    /// `CLERK_ISSUER_URL`, without a slash at its end: the `iss` of its tokens, to the letter.
+    pub issuer: String,
+    /// `CLERK_PUBLISHABLE_KEY`: what a browser needs in order to sign in; no secret.
+    pub publishable_key: String,
+    /// `CLERK_AUTHORIZED_PARTIES`: the origins of the applications whose tokens are accepted. Empty: of any.
+    pub authorized_parties: Vec<String>,
+    /// `CLERK_JWKS_URL`, `CLERK_BASE_URL` and `CLERK_SECRET_KEY`.
+    pub client: Clerk,
+    /// Made from `CLERK_SECRET_KEY`: marks the copy of the public keys that isolates share.
+    pub keys_seal: Seal,
 }
 
-impl From<&str> for OperatorKey {
-    fn from(key: &str) -> Self {
-        Self(SecretString::from(key))
+impl Settings {
+    /// What bearer tokens are checked with, for one isolate; their time is the clock's.
+    pub fn tokens(&self, clock: &Arc<dyn Clock>) -> Tokens {
+        let mut tokens = Tokens::new(Arc::clone(clock));
+        if let Some(services) = &self.service_tokens {
+            tokens = tokens.with_services(services.clone());
+        }
+        if let Some(clerk) = &self.clerk {
+            let source = ClerkKeys::new(&clerk.issuer, clerk.client.clone(), self.upstash.clone());
+            let jwks = Jwks::new(clerk.issuer.clone(), Box::new(source), clerk.keys_seal.clone());
+            tokens = tokens.with_sessions(jwks, clerk.authorized_parties.clone());
+        }
+        tokens
     }
 }
 

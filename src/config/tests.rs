@@ -9,6 +9,8 @@ use futures::future::{FutureExt, LocalBoxFuture};
 use super::*;
 
 const KEY: &str = "k3y-of-the-operator-0123456789-abcdef";
+const SECRET: &str = "s1gns-the-tokens-of-services-0123456789";
+const MACHINE: &str = "t0ken-of-the-machines-0123456789-abcdef";
 
 struct NoClock;
 
@@ -36,6 +38,9 @@ fn values(changes: &[(&'static str, &str)]) -> BTreeMap<&'static str, String> {
         ),
         ("UPSTASH_REDIS_REST_URL", "https://redis.example".to_owned()),
         ("UPSTASH_REDIS_REST_TOKEN", "token-of-redis".to_owned()),
+        ("CLERK_ISSUER_URL", "https://clerk.app.example".to_owned()),
+        ("CLERK_SECRET_KEY", "sk_live_secret-of-clerk".to_owned()),
+        ("CLERK_PUBLISHABLE_KEY", "pk_live_key".to_owned()),
     ]);
     values.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
     values
@@ -102,14 +107,29 @@ fn the_operator_can_still_prove_itself_when_another_setting_is_wrong() {
 
 #[test]
 fn nothing_that_was_set_is_printed_by_a_problem_or_by_the_settings() {
-    let printed = format!("{:?}", read(&[]).unwrap());
-    for secret in [KEY, "pw-api", "pw-engine", "token-of-redis"] {
+    let set = [("JWT_SECRET", SECRET), ("MACHINE_SECRET_TOKEN", MACHINE)];
+    let printed = format!("{:?}", read(&set).unwrap());
+    for secret in [
+        KEY,
+        "pw-api",
+        "pw-engine",
+        "token-of-redis",
+        "secret-of-clerk",
+        SECRET,
+        MACHINE,
+    ] {
         assert!(!printed.contains(secret), "{printed}");
     }
     let wrong = read(&[
         ("DATABASE_URL", "s3cret"),
         ("UPSTASH_REDIS_REST_URL", "s3cret"),
         ("AOS_LOG", "s3cret"),
+        ("CLERK_ISSUER_URL", "s3cret"),
+        ("CLERK_SECRET_KEY", "s3cret"),
+        ("CLERK_PUBLISHABLE_KEY", "s3cret"),
+        ("CLERK_AUTHORIZED_PARTIES", "s3cret"),
+        ("JWT_SECRET", "s3cret"),
+        ("MACHINE_SECRET_TOKEN", "s3cret"),
     ]);
     let wrong = wrong.unwrap_err();
     assert!(!format!("{wrong} {wrong:?}").contains("s3cret"));
@@ -245,6 +265,111 @@ fn the_list_of_settings_is_what_is_read() {
     }
 }
 
+#[test]
+fn production_needs_clerk_and_development_needs_all_of_it_or_nothing() {
+    let names = ["CLERK_ISSUER_URL", "CLERK_SECRET_KEY", "CLERK_PUBLISHABLE_KEY"];
+    let without: Vec<_> = names.iter().map(|name| (*name, "")).collect();
+    assert_eq!(problems(&without), names.map(|name| format!("{name} is missing")));
+    let development = |changes: &[(&'static str, &'static str)]| [&[("ENVIRONMENT", "development")], changes].concat();
+    assert!(read(&development(&without)).unwrap().clerk.is_none());
+    for name in names {
+        assert_eq!(problems(&development(&[(name, "")])), [format!("{name} is missing")]);
+    }
+    let from_vault = ("CLERK_SECRET_KEY", "key");
+    assert_eq!(problems(&[from_vault]), ["CLERK_SECRET_KEY does not begin with sk_"]);
+    assert_eq!(
+        problems(&[("CLERK_PUBLISHABLE_KEY", "sk_live_x")]),
+        ["CLERK_PUBLISHABLE_KEY does not begin with pk_"]
+    );
+}
+
+#[test]
+fn clerks_addresses_follow_from_its_issuer_unless_they_are_set() {
+    for issuer in ["https://clerk.app.example", "https://clerk.app.example/"] {
+        let clerk = read(&[("CLERK_ISSUER_URL", issuer)]).unwrap().clerk.unwrap();
+        assert_eq!(clerk.issuer, "https://clerk.app.example");
+        let addresses = format!("{:?}", clerk.client);
+        assert!(
+            addresses.contains("https://clerk.app.example/.well-known/jwks.json"),
+            "{addresses}"
+        );
+        assert!(addresses.contains("https://api.clerk.com/"), "{addresses}");
+    }
+    let below = read(&[("CLERK_ISSUER_URL", "https://app.example/clerk")])
+        .unwrap()
+        .clerk
+        .unwrap();
+    assert_eq!(below.issuer, "https://app.example/clerk");
+    assert!(format!("{:?}", below.client).contains("https://app.example/clerk/.well-known/jwks.json"));
+    let elsewhere = read(&[
+        ("CLERK_JWKS_URL", "https://keys.example/jwks"),
+        ("CLERK_BASE_URL", "https://proxy.example/clerk"),
+    ]);
+    let elsewhere = elsewhere.unwrap();
+    let addresses = format!("{:?}", elsewhere.clerk.unwrap().client);
+    assert!(addresses.contains("https://keys.example/jwks") && addresses.contains("https://proxy.example/clerk"));
+    for host in ["clerk.app.example", "keys.example", "proxy.example"] {
+        assert!(
+            elsewhere.address_rules.own_hosts.iter().any(|own| own == host),
+            "{host}"
+        );
+    }
+    let rules = read(&[]).unwrap().address_rules;
+    assert!(rules.own_hosts.iter().any(|own| own == "api.clerk.com"));
+}
+
+#[test]
+fn authorized_parties_are_origins_to_the_letter() {
+    let parties =
+        |list| read(&[("CLERK_AUTHORIZED_PARTIES", list)]).map(|settings| settings.clerk.unwrap().authorized_parties);
+    assert_eq!(parties("").unwrap(), Vec::<String>::new());
+    assert_eq!(
+        parties("https://a.example, http://localhost:3000,chrome-extension://abcdefgh").unwrap(),
+        [
+            "https://a.example",
+            "http://localhost:3000",
+            "chrome-extension://abcdefgh"
+        ]
+    );
+    for bad in [
+        "a.example",
+        "https://a.example/",
+        "https://a.example/x",
+        "https://a.example,",
+        "https://A.example",
+        "*",
+        "https://a.example:443",
+    ] {
+        assert_eq!(parties(bad).unwrap_err().problems.len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn the_optional_secrets_must_be_worth_something_in_production() {
+    for name in ["JWT_SECRET", "MACHINE_SECRET_TOKEN"] {
+        assert_eq!(
+            problems(&[(name, "short")]),
+            [format!("{name} is shorter than 32 bytes")]
+        );
+        assert_eq!(
+            problems(&[(name, "0123456789-please-changeme-0123456789")]),
+            [format!("{name} is a default")]
+        );
+        assert!(read(&[(name, "short"), ("ENVIRONMENT", "development")]).is_ok());
+    }
+    let settings = read(&[("JWT_SECRET", SECRET), ("MACHINE_SECRET_TOKEN", MACHINE)]).unwrap();
+    assert_eq!(settings.service_tokens.unwrap().issuer(), "aos");
+    assert!(settings.machine_token.unwrap().is(MACHINE.as_bytes()));
+    let none = read(&[("JWT_ISSUER", "acme")]).unwrap();
+    assert!(none.service_tokens.is_none() && none.machine_token.is_none());
+}
+
+#[test]
+fn clerks_issuer_cannot_be_ours_too() {
+    let same = [("JWT_SECRET", SECRET), ("JWT_ISSUER", "https://clerk.app.example")];
+    assert_eq!(problems(&same), ["JWT_ISSUER is Clerk's issuer"]);
+}
+
 /// `NAME=value` or `# NAME=value`.
 fn rows(file: &str) -> Vec<(&str, &str)> {
     let rows = file
@@ -269,11 +394,10 @@ fn the_example_file_has_a_row_for_every_setting_and_for_nothing_else() {
 }
 
 #[test]
-fn the_key_of_the_example_file_opens_nothing() {
+fn no_secret_of_the_example_file_opens_anything() {
     let example = example();
-    let (_, key) = rows(&example)
-        .into_iter()
-        .find(|(name, _)| *name == "AOS_API_KEY")
-        .unwrap();
-    assert_eq!(problems(&[("AOS_API_KEY", key)]), ["AOS_API_KEY is a default"]);
+    for name in ["AOS_API_KEY", "MACHINE_SECRET_TOKEN", "JWT_SECRET"] {
+        let (_, key) = rows(&example).into_iter().find(|(row, _)| *row == name).unwrap();
+        assert_eq!(problems(&[(name, key)]), [format!("{name} is a default")]);
+    }
 }

@@ -45,6 +45,13 @@ struct Payload {
     run_id: RunId,
 }
 
+impl Event {
+    /// As the engine says it on the run's channel, `<number> <status>`; the number is not known here.
+    fn news(&self) -> String {
+        format!("? {}", self.topic.strip_prefix("run.").unwrap_or(&self.topic))
+    }
+}
+
 impl Outbox<'_> {
     /// Delivers what is due; returns how many events were. Each round is two requests to the database and one to Redis.
     pub(crate) async fn deliver_due(&self) -> Result<usize, neon::Error> {
@@ -82,17 +89,27 @@ impl Outbox<'_> {
         let upstash = self.upstash.ok_or("Upstash is not configured")?;
         let commands: Vec<_> = events
             .iter()
-            .map(|event| Command::publish(&Key::run_channel(event.payload.run_id), &event.topic))
+            .map(|event| Command::publish(&Key::run_channel(event.payload.run_id), &event.news()))
             .collect();
-        upstash.pipeline(&commands, Repeat::Harmless).await.map(drop).map_err(|error| error.to_string())
+        upstash
+            .pipeline(&commands, Repeat::Harmless)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     async fn settle(&self, events: &[Event], failure: Option<&str>) -> Result<(), neon::Error> {
         let ids: Value = events.iter().map(|event| event.id.uuid().to_string()).collect();
         let statement = match failure {
             None => Statement::new(include_str!("delete.sql")).bind_json(&ids),
-            Some(reason) => Statement::new(include_str!("postpone.sql")).bind_json(&ids).bind(MAX_ATTEMPTS).bind(reason),
+            Some(reason) => Statement::new(include_str!("postpone.sql"))
+                .bind_json(&ids)
+                .bind(MAX_ATTEMPTS)
+                .bind(reason),
         };
-        self.database.batch(&Batch::write(Repeat::Harmless).push(statement)).await.map(drop)
+        self.database
+            .batch(&Batch::write(Repeat::Harmless).push(statement))
+            .await
+            .map(drop)
     }
 }

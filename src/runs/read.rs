@@ -1,7 +1,7 @@
 //! Reading one run: the whole, its steps, one step, its history. One request each, whatever the run's size; what would
 //! be too large for one answer is left out and says so.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use crate::{
     problem::Problem,
 };
 
-/// The longest that [`get`] waits for a run to end, in seconds.
+/// The longest that [`get`](super::wait::get) waits for a run to end, in seconds.
 pub const MAX_WAIT_S: u32 = 30;
 /// Bytes of all outputs in one answer: the smallest ones come first, and what goes beyond is left out. Far below the
 /// gateway's limit of 10 MiB, because an answer is in memory more than once.
@@ -122,34 +122,31 @@ impl Row {
     }
 }
 
-/// `GET /v1/runs/{id}`, one request to the database. With [`GetRun::wait`] it asks again, ever less often and without
-/// reading the whole run, until the run has ended or the time is up.
+/// `GET /v1/runs/{id}`: one request to the database.
 ///
 /// # Errors
 /// 404 `not_found`.
-pub async fn get(database: &Database, principal: &Principal, id: RunId, query: GetRun) -> Result<Run, Problem> {
-    let clock = database.clock();
-    let begun = clock.now();
-    let mut pause = Duration::from_millis(200);
-    loop {
-        let waited = Duration::try_from(clock.now().duration_since(begun)).unwrap_or_default();
-        let left = Duration::from_secs(query.wait.into()).saturating_sub(waited);
-        let mut transaction = database.enter(principal, operation!("runs.get"));
-        let found = transaction.push(Statement::new(include_str!("sql/found.sql")).bind(id));
-        let read = push_read(&mut transaction, id, left.is_zero());
-        let rows = transaction.commit().await?;
-        if let Some(run) = read_run(&rows, read)? {
-            return Ok(run);
-        }
-        if rows.affected(found) == 0 {
-            return Err(Problem::not_found("run"));
-        }
-        clock.sleep(pause.min(left)).await;
-        pause = pause
-            .saturating_mul(3)
-            .checked_div(2)
-            .unwrap_or(pause)
-            .min(Duration::from_secs(2));
+pub async fn get(database: &Database, principal: &Principal, id: RunId) -> Result<Run, Problem> {
+    look(database, principal, id, true)
+        .await?
+        .ok_or_else(|| Problem::not_found("run"))
+}
+
+/// The run, if it has ended; one that has not, only if `open_too`. One request to the database.
+pub(super) async fn look(
+    database: &Database,
+    principal: &Principal,
+    id: RunId,
+    open_too: bool,
+) -> Result<Option<Run>, Problem> {
+    let mut transaction = database.enter(principal, operation!("runs.get"));
+    let found = transaction.push(Statement::new(include_str!("sql/found.sql")).bind(id));
+    let read = push_read(&mut transaction, id, open_too);
+    let rows = transaction.commit().await?;
+    match read_run(&rows, read)? {
+        Some(run) => Ok(Some(run)),
+        None if rows.affected(found) == 0 => Err(Problem::not_found("run")),
+        None => Ok(None),
     }
 }
 

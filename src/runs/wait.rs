@@ -16,18 +16,15 @@ use futures::{
 use jiff::Timestamp;
 
 use super::{
-    read::{GetRun, push_read, read_run},
+    read::{GetRun, look},
     status::RunStatus,
     view::Run,
 };
 use crate::{
     auth::Principal,
-    database::{Database, operation},
+    database::Database,
     ids::RunId,
-    integrations::{
-        neon::Statement,
-        upstash::{self, Key, Upstash},
-    },
+    integrations::upstash::{self, Key, Upstash},
     problem::Problem,
 };
 
@@ -117,19 +114,6 @@ async fn until_ended(
     }
 }
 
-/// The run, if it has ended; one that has not, only if `open_too`.
-async fn look(database: &Database, principal: &Principal, id: RunId, open_too: bool) -> Result<Option<Run>, Problem> {
-    let mut transaction = database.enter(principal, operation!("runs.get"));
-    let found = transaction.push(Statement::new(include_str!("sql/found.sql")).bind(id));
-    let read = push_read(&mut transaction, id, open_too);
-    let rows = transaction.commit().await?;
-    match read_run(&rows, read)? {
-        Some(run) => Ok(Some(run)),
-        None if rows.affected(found) == 0 => Err(Problem::not_found("run")),
-        None => Ok(None),
-    }
-}
-
 /// Completes when the engine says that the run has ended. Once there will be no more news it never does.
 async fn end(mut messages: Pin<&mut impl Stream<Item = News>>) {
     while let Some(message) = messages.next().await {
@@ -142,7 +126,7 @@ async fn end(mut messages: Pin<&mut impl Stream<Item = News>>) {
     futures::future::pending().await
 }
 
-/// A message is the number of the newest history entry and the run's status after it.
+/// A message is the number of the newest history entry, or `?`, and the run's status after it.
 fn says_ended(message: &str) -> bool {
     let status = message.split_once(' ').map(|(_, status)| status.parse::<RunStatus>());
     matches!(status, Some(Ok(status)) if status.has_ended())

@@ -5,7 +5,10 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use crate::problem::{FieldError, pointer_token};
+use crate::{
+    problem::{FieldError, pointer_token},
+    runs::references::{Part, Template},
+};
 
 /// A field that must be there is not.
 pub(super) const REQUIRED: &str = "required";
@@ -125,7 +128,7 @@ impl<'a> Reader<'a> {
 
     /// Whether a reference inside this text leaves open what it will be.
     pub(super) fn is_template(&self, text: &str) -> bool {
-        self.stage == Stage::Planned && text.contains("{{")
+        self.stage == Stage::Planned && has_reference(text)
     }
 
     /// A string of at most `max_bytes` bytes.
@@ -250,15 +253,20 @@ impl<'a> Reader<'a> {
 
 /// Whether the text is one reference and nothing else, so that the value it brings in keeps its type.
 fn is_only_a_reference(text: &str) -> bool {
-    text.strip_prefix("{{")
-        .and_then(|rest| rest.strip_suffix("}}"))
-        .is_some_and(|inner| !inner.contains("{{"))
+    Template::parse(text).map_or(true, |template| {
+        matches!(template.parts.as_slice(), [Part::Reference(_)])
+    })
+}
+
+/// Whether a reference stands in the text. One that is malformed counts: whoever checks references reports it.
+fn has_reference(text: &str) -> bool {
+    Template::parse(text).map_or(true, |template| template.references().next().is_some())
 }
 
 /// Whether a reference stands in any string of a value.
 fn holds_a_reference(value: &Value) -> bool {
     match value {
-        Value::String(text) => text.contains("{{"),
+        Value::String(text) => has_reference(text),
         Value::Array(items) => items.iter().any(holds_a_reference),
         Value::Object(map) => map.values().any(holds_a_reference),
         _ => false,

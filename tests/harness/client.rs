@@ -46,7 +46,14 @@ pub struct Reply {
 
 impl Client {
     pub(crate) fn new(http: reqwest::Client, base: String, key: String, tenant: String, standins: String) -> Self {
-        Self { http, base, key, tenant, standins, agent: OnceCell::new() }
+        Self {
+            http,
+            base,
+            key,
+            tenant,
+            standins,
+            agent: OnceCell::new(),
+        }
     }
 
     /// Whom it acts for.
@@ -66,14 +73,22 @@ impl Client {
 
     /// A request with the operator's key for the tenant.
     pub fn call(&self, method: &str, path: &str) -> Call {
-        self.stranger(method, path).header("X-API-Key", &self.key).header("X-AOS-Tenant", &self.tenant)
+        self.stranger(method, path)
+            .header("X-API-Key", &self.key)
+            .header("X-AOS-Tenant", &self.tenant)
     }
 
     /// A request without a credential.
     pub fn stranger(&self, method: &str, path: &str) -> Call {
         let verb = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| panic!("{method} is a method"));
-        let request = self.http.request(verb, format!("{}{path}", self.base)).timeout(Duration::from_secs(60));
-        Call { line: format!("{method} {path}"), request }
+        let request = self
+            .http
+            .request(verb, format!("{}{path}", self.base))
+            .timeout(Duration::from_secs(60));
+        Call {
+            line: format!("{method} {path}"),
+            request,
+        }
     }
 
     /// `GET`.
@@ -93,7 +108,10 @@ impl Client {
                 "name": "worker", "allowed_skills": ["http_call", "json_transform", "kv_store"],
                 "max_concurrent_runs": 10_000, "max_runs_per_minute": 100_000,
             });
-            self.post("/v1/agents", &body).await.expect(201)["id"].as_str().expect("an agent has an id").to_owned()
+            self.post("/v1/agents", &body).await.expect(201)["id"]
+                .as_str()
+                .expect("an agent has an id")
+                .to_owned()
         };
         self.agent.get_or_init(create).await
     }
@@ -111,7 +129,10 @@ impl Client {
 
     /// Creates a run by this body and gives its id.
     pub async fn start_from(&self, body: &Value) -> String {
-        self.post("/v1/runs", body).await.expect(202)["id"].as_str().expect("a run has an id").to_owned()
+        self.post("/v1/runs", body).await.expect(202)["id"]
+            .as_str()
+            .expect("a run has an id")
+            .to_owned()
     }
 
     /// Waits until a run has ended, and gives it.
@@ -123,7 +144,11 @@ impl Client {
                 return now;
             }
             if Instant::now() > deadline {
-                panic!("{run} is still {} after {PATIENCE:?}: {:#?}", now["status"], self.steps(run).await);
+                panic!(
+                    "{run} is still {} after {PATIENCE:?}: {:#?}",
+                    now["status"],
+                    self.steps(run).await
+                );
             }
         }
     }
@@ -132,7 +157,10 @@ impl Client {
     pub async fn ended_as(&self, run: &str, status: &str) -> Value {
         let ended = self.ended(run).await;
         if ended["status"] != status {
-            panic!("{run} did not end as {status}:\n{ended:#}\n{:#?}", self.steps(run).await);
+            panic!(
+                "{run} did not end as {status}:\n{ended:#}\n{:#?}",
+                self.steps(run).await
+            );
         }
         ended
     }
@@ -142,10 +170,18 @@ impl Client {
         let steps = self.get(&format!("/v1/runs/{run}/steps")).await.expect(200);
         let line = |step: &Value| {
             let text = |name: &str| step[name].as_str().unwrap_or("?").to_owned();
-            let code = step["error"]["code"].as_str().map(|code| format!(" {code}")).unwrap_or_default();
+            let code = step["error"]["code"]
+                .as_str()
+                .map(|code| format!(" {code}"))
+                .unwrap_or_default();
             format!("{}: {} {}{code}", text("key"), text("status"), step["attempt"])
         };
-        steps["items"].as_array().expect("steps are a list").iter().map(line).collect()
+        steps["items"]
+            .as_array()
+            .expect("steps are a list")
+            .iter()
+            .map(line)
+            .collect()
     }
 
     /// A step that calls the stand-ins.
@@ -178,15 +214,23 @@ impl Call {
 
     /// Sets any body, labelled as JSON.
     #[must_use]
-    pub fn body(mut self, body: impl Into<reqwest::Body>) -> Self {
-        self.request = self.request.header("Content-Type", "application/json").body(body);
+    pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
+        self.header("Content-Type", "application/json").text(body)
+    }
+
+    /// Sets any body, not labelled at all.
+    #[must_use]
+    pub fn text(mut self, body: impl Into<reqwest::Body>) -> Self {
+        self.request = self.request.body(body);
         self
     }
 
     /// Sends it.
     pub async fn send(self) -> Reply {
         let line = self.line.clone();
-        self.try_send().await.unwrap_or_else(|error| panic!("{line} has no answer: {error:?}"))
+        self.try_send()
+            .await
+            .unwrap_or_else(|error| panic!("{line} has no answer: {error:?}"))
     }
 
     /// Sends it.
@@ -198,7 +242,13 @@ impl Call {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await?;
         let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Ok(Reply { line: self.line, status, headers, body, json })
+        Ok(Reply {
+            line: self.line,
+            status,
+            headers,
+            body,
+            json,
+        })
     }
 }
 
@@ -267,8 +317,10 @@ impl Reply {
 fn listed(problem: &Value) -> Vec<String> {
     let text = |error: &Value, name: &str| error[name].as_str().unwrap_or("?").to_owned();
     let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut found: Vec<String> =
-        errors.iter().map(|error| format!("{} {}", text(error, "pointer"), text(error, "code"))).collect();
+    let mut found: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{} {}", text(error, "pointer"), text(error, "code")))
+        .collect();
     found.sort();
     found
 }

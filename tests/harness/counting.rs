@@ -25,6 +25,11 @@ impl Requests {
         let names = |requests: Vec<&aos_dev::counters::RequestEntry>| {
             requests.into_iter().map(|request| request.label.clone()).collect()
         };
-        Self { api: names(api), turns: turns.len(), others: names(others), total: snapshot.total }
+        Self {
+            api: names(api),
+            turns: turns.len(),
+            others: names(others),
+            total: snapshot.total,
+        }
     }
 }

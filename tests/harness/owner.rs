@@ -11,13 +11,20 @@ pub struct Owner {
 
 impl Owner {
     pub(crate) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), client: Mutex::new(None) }
+        Self {
+            url: url.to_owned(),
+            client: Mutex::new(None),
+        }
     }
 
     /// Executes statements.
     pub async fn execute(&self, sql: &str) {
         let mut client = self.client.lock().await;
-        self.opened(&mut client).await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        self.opened(&mut client)
+            .await
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// The only column of every row, as text.
@@ -39,20 +46,33 @@ impl Owner {
     /// The only value, as a number.
     pub async fn number(&self, sql: &str) -> i64 {
         let value = self.value(sql).await;
-        value.parse().unwrap_or_else(|_| panic!("{sql} gives a number, not {value}"))
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{sql} gives a number, not {value}"))
     }
 
     /// How many rows each table has: what a refused request must leave as it was.
     pub async fn rows(&self) -> Vec<String> {
-        let tables = ["tenants", "agents", "runs", "steps", "status_history", "effects", "outbox", "idempotency_keys"];
+        let tables = [
+            "tenants",
+            "agents",
+            "runs",
+            "steps",
+            "status_history",
+            "effects",
+            "outbox",
+            "idempotency_keys",
+        ];
         let count = |table: &&str| format!("select '{table}: ' || (select count(*) from {table})");
-        self.column(&tables.iter().map(count).collect::<Vec<_>>().join(" union all ")).await
+        self.column(&tables.iter().map(count).collect::<Vec<_>>().join(" union all "))
+            .await
     }
 
     async fn opened<'a>(&self, client: &'a mut Option<Client>) -> &'a Client {
         if client.as_ref().is_none_or(Client::is_closed) {
-            let (opened, connection) =
-                tokio_postgres::connect(&self.url, NoTls).await.expect("the database's owner can connect");
+            let (opened, connection) = tokio_postgres::connect(&self.url, NoTls)
+                .await
+                .expect("the database's owner can connect");
             tokio::spawn(connection);
             *client = Some(opened);
         }

@@ -35,7 +35,12 @@ pub fn examples() -> Vec<String> {
     let folder = repository().join("examples");
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut names: Vec<String> = files
-        .map(|file| file.expect("the folder of examples can be read").file_name().to_string_lossy().into_owned())
+        .map(|file| {
+            file.expect("the folder of examples can be read")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .collect();
     names.sort();
@@ -46,7 +51,9 @@ pub fn examples() -> Vec<String> {
 pub fn example(name: &str, agent: &str, standins: &str) -> (Value, Value) {
     let folder = repository().join("examples");
     let request = read(&folder.join(format!("{name}.json")));
-    let request = request.replace("{{AGENT_ID}}", agent).replace("{{STANDINS_URL}}", standins);
+    let request = request
+        .replace("{{AGENT_ID}}", agent)
+        .replace("{{STANDINS_URL}}", standins);
     let expected = read(&folder.join("expected").join(format!("{name}.json")));
     let parse = |text: &str| serde_json::from_str(text).unwrap_or_else(|error| panic!("example {name}: {error}"));
     (parse(&request), parse(&expected))

@@ -27,7 +27,9 @@ impl Random {
 /// The seed in `AOS_SEED`, else `usual`; printed, so that a failure can be had again.
 pub fn seed_from_environment(usual: u64) -> u64 {
     let seed = match std::env::var("AOS_SEED") {
-        Ok(seed) => seed.parse().unwrap_or_else(|_| panic!("AOS_SEED={seed}: must be a whole number")),
+        Ok(seed) => seed
+            .parse()
+            .unwrap_or_else(|_| panic!("AOS_SEED={seed}: must be a whole number")),
         Err(_) => usual,
     };
     println!("seed {seed}; run again with AOS_SEED={seed}");

@@ -18,7 +18,7 @@ const SCRIPT: &str = r#"
 export default {
     async fetch(request, env) {
         for (const { body, contentType, hex } of await request.json()) {
-            const bytes = hex && Uint8Array.from(hex.match(/../g).map((pair) => parseInt(pair, 16))).buffer;
+            const bytes = hex && Uint8Array.from(hex.match(/../g).map((pair) => parseInt(pair, 16)));
             await env.SKILL_JOBS.send(hex ? bytes : body, { contentType });
         }
         return new Response("sent");
@@ -49,7 +49,16 @@ impl Sender {
         let registry = worker_dir.join("registry");
         let spec = ProcessSpec::new("the sender (wrangler dev)", npm.tool("node"), dir.join("sender.log"))
             .args([npm.tool("wrangler")])
-            .args(["dev", "--local", "--ip", "127.0.0.1", "--port", &port, "--inspector-port", "0"])
+            .args([
+                "dev",
+                "--local",
+                "--ip",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--inspector-port",
+                "0",
+            ])
             .args(["--show-interactive-dev-session=false"])
             .current_dir(&dir)
             .env("PATH", npm.path())
@@ -72,7 +81,10 @@ impl Sender {
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        Ok(Self { url: format!("http://127.0.0.1:{port}"), _process: process })
+        Ok(Self {
+            url: format!("http://127.0.0.1:{port}"),
+            _process: process,
+        })
     }
 
     /// Sends messages, one by one: `{"body": …, "contentType": "json" | "text" | "v8"}`, or `{"hex": …, "contentType":
@@ -84,6 +96,9 @@ impl Sender {
             anyhow::ensure!(status.is_success(), "{status}: {text}");
             Ok(())
         };
-        sending.await.context("the queue takes the messages").expect("messages are sent");
+        sending
+            .await
+            .context("the queue takes the messages")
+            .expect("messages are sent");
     }
 }

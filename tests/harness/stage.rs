@@ -23,7 +23,10 @@ struct Open {
 impl Stage {
     /// A world with this many Workers.
     pub const fn new(workers: usize) -> Self {
-        Self { workers, open: OnceLock::new() }
+        Self {
+            workers,
+            open: OnceLock::new(),
+        }
     }
 
     /// Runs a test that minds nobody else, beside others that do not either.
@@ -51,10 +54,19 @@ impl Stage {
 
     fn open(&self) -> &Open {
         let open = self.open.get_or_init(|| {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build();
             let runtime = runtime.map_err(|error| error.to_string())?;
-            let world = runtime.block_on(World::start(self.workers)).map_err(|error| format!("{error:#}"))?;
-            Ok(Open { runtime, world, turn: RwLock::new(()) })
+            let world = runtime
+                .block_on(World::start(self.workers))
+                .map_err(|error| format!("{error:#}"))?;
+            Ok(Open {
+                runtime,
+                world,
+                turn: RwLock::new(()),
+            })
         });
         match open {
             Ok(open) => open,

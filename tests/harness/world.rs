@@ -16,15 +16,12 @@ use aos_dev::{
     worker::{WorkerOptions, WorkerProcess},
 };
 
-use crate::{
-    client::Client,
-    counting::Requests,
-    owner::Owner,
-    sender::Sender,
-};
+use crate::{client::Client, counting::Requests, owner::Owner, sender::Sender};
 
 /// Lines of a Worker's log that a failed test shows.
 const LOG_LINES: usize = 40;
+/// Characters of each.
+const LOG_WIDTH: usize = 400;
 
 /// A local cloud with its Workers.
 pub struct World {
@@ -46,11 +43,23 @@ impl World {
             Some(_) => Progress::console(),
             None => Progress::silent(),
         };
-        let cloud = LocalCloud::start(CloudOptions { workers, progress, ..CloudOptions::for_tests() }).await?;
+        let cloud = LocalCloud::start(CloudOptions {
+            workers,
+            progress,
+            ..CloudOptions::for_tests()
+        })
+        .await?;
         let owner = Owner::new(cloud.database_url_direct());
         // A connection that the Worker has closed must not be taken for a fault of the Worker's.
-        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build()?;
-        Ok(Self { cloud, owner, http, tenants: AtomicU32::new(0) })
+        let http = reqwest::Client::builder()
+            .pool_idle_timeout(Duration::from_secs(2))
+            .build()?;
+        Ok(Self {
+            cloud,
+            owner,
+            http,
+            tenants: AtomicU32::new(0),
+        })
     }
 
     /// The first Worker.
@@ -82,24 +91,41 @@ impl World {
 
     /// Fires the minute cron on a Worker and waits until it has been handled.
     pub async fn cron(&self, worker: &WorkerProcess) {
-        worker.fire_cron("* * * * *").await.expect("the cron trigger is handled");
+        worker
+            .fire_cron("* * * * *")
+            .await
+            .expect("the cron trigger is handled");
     }
 
     /// Moves time on for the database: every lease is over, and every queued step has waited for its bell long enough.
     pub async fn let_leases_pass(&self) {
-        self.owner.execute("update steps set lease_until = now() - interval '1 second' where status = 'running'").await;
-        self.owner.execute("update steps set ring_at = now() where status = 'queued' and due_at <= now()").await;
+        self.owner
+            .execute("update steps set lease_until = now() - interval '1 second' where status = 'running'")
+            .await;
+        self.owner
+            .execute("update steps set ring_at = now() where status = 'queued' and due_at <= now()")
+            .await;
     }
 
     /// Starts one more Worker on the same database and Redis, with these settings over the usual ones.
     pub async fn worker_with(&self, name: &str, vars: &[(&str, &str)]) -> WorkerProcess {
         let dir = self.worker_dir().with_file_name(name);
         let mut all = self.cloud.vars().clone();
-        all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        all.extend(
+            vars.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         // The copy that the first Worker runs: the folder of the last build may be written to meanwhile.
         let build = self.worker_dir().with_file_name("build");
         let persist_to = dir.join("state");
-        let options = WorkerOptions { dir, build, persist_to, vars: all, port: None, progress: Progress::silent() };
+        let options = WorkerOptions {
+            dir,
+            build,
+            persist_to,
+            vars: all,
+            port: None,
+            progress: Progress::silent(),
+        };
         WorkerProcess::start(options).await.expect("another Worker starts")
     }
 
@@ -135,15 +161,26 @@ impl World {
     pub async fn settle_down(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let look = || {
-            let (neon, upstash) = (self.cloud.neon().counters().snapshot(), self.cloud.upstash().counters().snapshot());
+            let (neon, upstash) = (
+                self.cloud.neon().counters().snapshot(),
+                self.cloud.upstash().counters().snapshot(),
+            );
             // Whoever waits for a run listens to Redis: that request is open and does nothing.
-            let open = neon.requests.iter().filter(|request| request.duration_ms.is_none()).count();
+            let open = neon
+                .requests
+                .iter()
+                .filter(|request| request.duration_ms.is_none())
+                .count();
             (neon.total, upstash.total, open)
         };
         let mut last = look();
         let mut since = Instant::now();
         while since.elapsed() < Duration::from_millis(250) || last.2 > 0 {
-            assert!(Instant::now() < deadline, "the gateways are still asked: {:?}", self.requests());
+            assert!(
+                Instant::now() < deadline,
+                "the gateways are still asked: {:?}",
+                self.requests()
+            );
             tokio::time::sleep(Duration::from_millis(25)).await;
             let now = look();
             if now != last {
@@ -161,14 +198,38 @@ impl World {
         }
     }
 
+    /// What the Workers logged that should never be: answers of 5xx, and errors.
+    pub fn breakages(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for worker in self.cloud.workers() {
+            let log = std::fs::read_to_string(worker.log()).unwrap_or_default();
+            // wrangler puts a sign of its own before what is an error to it.
+            let is_bad = |line: &&str| {
+                line.contains("[ERROR]") || line.contains(r#""level":"error""#) || line.contains(r#""status":5"#)
+            };
+            found.extend(
+                log.lines()
+                    .filter(is_bad)
+                    .map(|line| line.chars().take(LOG_WIDTH).collect()),
+            );
+        }
+        found
+    }
+
     /// The end of every Worker's log.
     pub fn logs(&self) -> String {
         let mut text = String::new();
         for worker in self.cloud.workers() {
             let log = std::fs::read_to_string(worker.log()).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-            text.push_str(&format!("--- the end of {} ---\n{end}\n", worker.log().display()));
+            // wrangler says in a line of its own what the Worker has said about each request.
+            let lines: Vec<&str> = log
+                .lines()
+                .filter(|line| !line.is_empty() && !line.starts_with("[wrangler:info]"))
+                .collect();
+            text.push_str(&format!("--- the end of {} ---\n", worker.log().display()));
+            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                text.extend(line.chars().take(LOG_WIDTH).chain(['\n']));
+            }
         }
         text
     }

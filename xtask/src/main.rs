@@ -8,6 +8,7 @@ mod openapi;
 mod sample;
 mod stages;
 mod test;
+mod token;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Openapi(openapi::Arguments),
     /// Migrate (if DATABASE_URL_DIRECT is set), upload the Worker to Cloudflare, and see that it is ready
     Deploy(deploy::Arguments),
+    /// Print a session token for the running local cloud, to use with curl
+    Token(token::Arguments),
 }
 
 #[tokio::main]
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(arguments).await,
         Command::Openapi(arguments) => openapi::run(arguments).await,
         Command::Deploy(arguments) => deploy::run(arguments).await,
+        Command::Token(arguments) => token::run(arguments).await,
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -92,7 +92,6 @@ async fn follow(api: &Api, id: &str, started: Instant) -> Result<String> {
             .send(Method::GET, &format!("/v1/runs/{id}/history?after={seen}"), None)
             .await?;
         let entries = history["items"].as_array().context("the history has no items")?;
-        let at = started.elapsed().as_secs_f64();
         for entry in entries {
             let word = |name: &str| entry[name].as_str().unwrap_or("").to_owned();
             let step = if entry["entity"] == "run" {
@@ -108,7 +107,9 @@ async fn follow(api: &Api, id: &str, started: Instant) -> Result<String> {
                 .as_str()
                 .map(|message| format!("  ({message})"))
                 .unwrap_or_default();
-            say(&format!("  {at:6.2} s  {step:<14} {change}{error}"));
+            // The time of day from RFC 3339, to the millisecond.
+            let at = entry["at"].as_str().and_then(|at| at.get(11..23)).unwrap_or("");
+            say(&format!("  {at:<12}  {step:<14} {change}{error}"));
         }
         seen = entries.last().and_then(|entry| entry["seq"].as_u64()).unwrap_or(seen);
         let run_ended = entries.iter().find_map(|entry| {

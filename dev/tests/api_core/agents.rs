@@ -196,9 +196,7 @@ fn an_agent_with_open_runs_is_not_deleted_and_one_without_leaves_its_runs() {
         ] {
             assert_eq!((gone.status, gone.code.as_ref()), (404, "not_found"));
         }
-        let read = runs::read::get(&test.database, &test.principal, run, Default::default())
-            .await
-            .unwrap();
+        let read = runs::read::get(&test.database, &test.principal, run).await.unwrap();
         assert_eq!(read.agent_id, agent.id);
         let refused = test.create_run(agent.id, small_plan()).await.unwrap_err();
         assert_eq!(places(&refused), ["/agent_id not_found"]);

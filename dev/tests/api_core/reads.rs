@@ -3,9 +3,10 @@
 use aos::ids::RunId;
 use aos::runs::read::{self, GetHistory};
 use aos::runs::status::StepStatus;
+use aos::runs::wait;
 use serde_json::{Value, json};
 
-use crate::world::{Test, join_plan, small_plan, test};
+use crate::world::{Test, join_plan, nobody, small_plan, test};
 
 async fn set_output(test: &Test, run: RunId, key: &str, output: &Value) {
     let output = output.to_string();
@@ -31,18 +32,14 @@ fn the_output_of_a_run_is_that_of_its_sinks_once_it_has_succeeded() {
         for (key, output) in [("left", json!(1)), ("right", json!(2)), ("join", json!([1, 2]))] {
             set_output(test, id, key, &output).await;
         }
-        let before = read::get(&test.database, &test.principal, id, Default::default())
-            .await
-            .unwrap();
+        let before = read::get(&test.database, &test.principal, id).await.unwrap();
         assert!(before.output.is_none());
         assert_eq!(
             (before.steps.total, before.steps.succeeded, before.steps.queued),
             (3, 3, 0)
         );
         end(test, id, "succeeded").await;
-        let after = read::get(&test.database, &test.principal, id, Default::default())
-            .await
-            .unwrap();
+        let after = read::get(&test.database, &test.principal, id).await.unwrap();
         assert_eq!(serde_json::to_value(after.output).unwrap(), json!({"join": [1, 2]}));
         assert!(after.ended_at.is_some() && after.output_omitted.is_empty());
     });
@@ -70,9 +67,7 @@ fn why_a_run_failed_is_part_of_it_and_of_its_step() {
             .await
             .unwrap();
         end(test, id, "failed").await;
-        let run = read::get(&test.database, &test.principal, id, Default::default())
-            .await
-            .unwrap();
+        let run = read::get(&test.database, &test.principal, id).await.unwrap();
         assert_eq!(serde_json::to_value(&run.error).unwrap(), error);
         assert!(run.output.is_none());
 
@@ -112,9 +107,7 @@ fn outputs_that_do_not_fit_together_are_left_out_and_can_be_read_alone() {
         let omitted: Vec<bool> = steps.iter().map(|step| step.output_omitted).collect();
         assert_eq!(omitted, [[false; 5].as_slice(), &[true; 7]].concat());
         assert!(steps.iter().all(|step| step.output.is_some() != step.output_omitted));
-        let run = read::get(&test.database, &test.principal, id, Default::default())
-            .await
-            .unwrap();
+        let run = read::get(&test.database, &test.principal, id).await.unwrap();
         assert_eq!(run.output.unwrap().len(), 5);
         assert_eq!(run.output_omitted, ["s5", "s6", "s7", "s8", "s9", "s10", "s11"]);
         let alone = read::step(&test.database, &test.principal, id, "s11").await.unwrap();
@@ -132,10 +125,8 @@ fn what_is_not_there_is_not_found() {
         let agent = test.agent("a").await;
         let run = test.run(agent.id, small_plan()).await;
         for problem in [
-            read::get(database, principal, id, Default::default())
-                .await
-                .unwrap_err(),
-            read::get(database, principal, id, read::GetRun { wait: 30 })
+            read::get(database, principal, id).await.unwrap_err(),
+            wait::get(database, &nobody(), principal, id, read::GetRun { wait: 30 })
                 .await
                 .unwrap_err(),
             read::steps(database, principal, id).await.unwrap_err(),
@@ -183,7 +174,7 @@ fn a_database_that_is_away_is_a_503_and_one_that_breaks_a_500_without_its_words(
     test("read-faults", async |test| {
         use aos_dev::faults::{Action, Rule};
         let id = RunId::new(&*test.clock);
-        let get = || read::get(&test.database, &test.principal, id, Default::default());
+        let get = || read::get(&test.database, &test.principal, id);
         let status = |code, body: &str| Action::Status {
             code,
             body: body.to_owned(),

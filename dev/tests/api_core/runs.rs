@@ -6,9 +6,10 @@ use aos::agents::Agent;
 use aos::runs::plan::Plan;
 use aos::runs::read;
 use aos::runs::status::RunStatus;
+use aos::runs::wait;
 use serde_json::{Value, json};
 
-use crate::world::{agent_of, join_plan, places, run_of, small_plan, test};
+use crate::world::{agent_of, join_plan, nobody, places, run_of, small_plan, test};
 
 #[test]
 fn a_run_is_stored_with_its_steps_and_its_history_by_one_request() {
@@ -91,9 +92,7 @@ fn a_run_is_stored_with_its_steps_and_its_history_by_one_request() {
         let plan = Plan::from_stored(serde_json::from_str(&stored).unwrap()).unwrap();
         assert_eq!(plan.plan_hash(), created.answer.body["plan_hash"]);
 
-        let (run, requests) = test
-            .requests(read::get(&test.database, &test.principal, id, Default::default()))
-            .await;
+        let (run, requests) = test.requests(read::get(&test.database, &test.principal, id)).await;
         assert_eq!(requests, ["runs.get"]);
         let run = serde_json::to_value(run.unwrap()).unwrap();
         assert_eq!(run["input"], new["input"]);
@@ -301,7 +300,7 @@ fn a_run_waits_for_its_end_as_long_as_it_is_asked_to() {
         let query = read::GetRun::parse(Some("wait=1")).unwrap();
         let begun = std::time::Instant::now();
         let (run, requests) = test
-            .requests(read::get(&test.database, &test.principal, id, query))
+            .requests(wait::get(&test.database, &nobody(), &test.principal, id, query))
             .await;
         assert_eq!(run.unwrap().status, RunStatus::Queued);
         assert!(
@@ -314,7 +313,8 @@ fn a_run_waits_for_its_end_as_long_as_it_is_asked_to() {
             tokio::time::sleep(Duration::from_millis(300)).await;
             test.succeed(id, &json!({"done": true})).await;
         };
-        let (run, ()) = futures::join!(read::get(&test.database, &test.principal, id, query), end);
+        let away = nobody();
+        let (run, ()) = futures::join!(wait::get(&test.database, &away, &test.principal, id, query), end);
         let run = run.unwrap();
         assert_eq!(run.status, RunStatus::Succeeded);
         assert_eq!(
@@ -324,7 +324,7 @@ fn a_run_waits_for_its_end_as_long_as_it_is_asked_to() {
         assert!(begun.elapsed() < Duration::from_secs(10));
         // An ended run is there at once.
         let (_, requests) = test
-            .requests(read::get(&test.database, &test.principal, id, query))
+            .requests(wait::get(&test.database, &nobody(), &test.principal, id, query))
             .await;
         assert_eq!(requests.len(), 1);
         assert_eq!(

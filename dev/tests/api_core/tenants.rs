@@ -49,7 +49,7 @@ async fn refuses_strangers(test: &Test, database: &Database) {
             .await
             .unwrap_err(),
         agents::delete(database, &other, agent.id).await.unwrap_err(),
-        read::get(database, &other, run, Default::default()).await.unwrap_err(),
+        read::get(database, &other, run).await.unwrap_err(),
         read::steps(database, &other, run).await.unwrap_err(),
         read::step(database, &other, run, "only").await.unwrap_err(),
         read::history(database, &other, run, all).await.unwrap_err(),
@@ -82,9 +82,7 @@ async fn refuses_strangers(test: &Test, database: &Database) {
     assert!(!test.create_agent_with(Some(&key("k")), mine).await.unwrap().replayed);
     // Nothing of it changed.
     assert_eq!(agents::get(database, &test.principal, agent.id).await.unwrap(), agent);
-    let mine = read::get(database, &test.principal, run, Default::default())
-        .await
-        .unwrap();
+    let mine = read::get(database, &test.principal, run).await.unwrap();
     assert_eq!((mine.steps.cancelled, mine.ended_at), (0, None));
 }
 

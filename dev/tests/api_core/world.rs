@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aos::agents::Agent;
-use aos::auth::{Principal, Role};
+use aos::auth::Principal;
 use aos::body::{self, Body};
 use aos::database::Database;
 use aos::idempotency::{Answer, IdempotencyKey};
 use aos::ids::{AgentId, RunId};
 use aos::integrations::neon::Neon;
+use aos::integrations::upstash::Upstash;
 use aos::platform::Clock;
 use aos::problem::Problem;
 use aos::runs::create::Created;
@@ -130,12 +131,20 @@ pub(crate) fn test(name: &str, work: impl AsyncFnOnce(&Test)) {
     });
 }
 
+/// A Redis that is away: nobody says that a run went on.
+pub(crate) fn nobody() -> Upstash {
+    let clock = Arc::new(TestClock(Mutex::default()));
+    Upstash::new(
+        reqwest::Client::new(),
+        clock,
+        "http://127.0.0.1:9".parse().unwrap(),
+        "none".to_owned().into(),
+    )
+    .unwrap()
+}
+
 pub(crate) fn principal(tenant: &str) -> Principal {
-    Principal {
-        tenant: tenant.parse().unwrap(),
-        subject: "operator".into(),
-        role: Role::Operator,
-    }
+    Principal::operator(tenant.parse().unwrap())
 }
 
 fn database(gateway: &NeonGateway, clock: &Arc<TestClock>, url: &str) -> Database {

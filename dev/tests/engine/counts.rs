@@ -24,7 +24,10 @@ async fn a_sequential_run_of_n_steps_is_n_plus_2_requests_from_the_post_to_its_e
         assert_eq!(world.neon.counters().snapshot().total, 1, "creating is one request");
         let report = world.drain().await;
         assert_eq!(world.turns(), n + 1);
-        assert_eq!((report.turns as usize, report.executed as usize, report.runs_ended), (n + 1, n, 1));
+        assert_eq!(
+            (report.turns as usize, report.executed as usize, report.runs_ended),
+            (n + 1, n, 1)
+        );
         assert_eq!(world.status(run).await, "succeeded");
         let outbox = world.neon.counters().snapshot().total as usize - 1 - world.turns();
         assert!(outbox <= 2, "{outbox} requests for the outbox");
@@ -35,10 +38,16 @@ async fn a_sequential_run_of_n_steps_is_n_plus_2_requests_from_the_post_to_its_e
 async fn n_jobs_that_finish_together_are_2_requests() {
     let world = World::start().await;
     for n in [1, 6, 30] {
-        let run = world.create((0..n).map(|i| pure(&format!("s{i}"), "n", &[])).collect()).await;
+        let run = world
+            .create((0..n).map(|i| pure(&format!("s{i}"), "n", &[])).collect())
+            .await;
         world.neon.counters().reset();
         world.drain().await;
-        assert_eq!((world.turns(), world.status(run).await.as_str()), (2, "succeeded"), "{n} jobs");
+        assert_eq!(
+            (world.turns(), world.status(run).await.as_str()),
+            (2, "succeeded"),
+            "{n} jobs"
+        );
     }
 }
 
@@ -80,6 +89,9 @@ async fn a_slow_step_does_not_hold_the_others_back() {
         world.steps(run).await
     };
     let (_, halfway) = futures::join!(drain, watch);
-    assert_eq!(halfway, ["slow: running 0", "a: succeeded 1", "b: succeeded 1", "c: succeeded 1"]);
+    assert_eq!(
+        halfway,
+        ["slow: running 0", "a: succeeded 1", "b: succeeded 1", "c: succeeded 1"]
+    );
     assert_eq!(world.status(run).await, "succeeded");
 }

@@ -24,10 +24,19 @@ async fn outputs_flow_through_references_and_a_join_runs_once() {
         ]))
         .await;
     world.drain().await;
-    assert_eq!(world.steps(run).await, [
-        "fetch: succeeded 1", "left: succeeded 1", "right: succeeded 1", "join: succeeded 1"
-    ]);
-    assert_eq!(world.output(run, "join").await.pointer("/r/2").cloned(), Some(json!("item-3")));
+    assert_eq!(
+        world.steps(run).await,
+        [
+            "fetch: succeeded 1",
+            "left: succeeded 1",
+            "right: succeeded 1",
+            "join: succeeded 1"
+        ]
+    );
+    assert_eq!(
+        world.output(run, "join").await.pointer("/r/2").cloned(),
+        Some(json!("item-3"))
+    );
 }
 
 #[tokio::test]
@@ -36,8 +45,10 @@ async fn a_failing_step_is_tried_as_often_as_the_plan_says_and_its_run_says_whic
     let run = world
         .create(json!([
             pure("before", "n", &[]),
-            with(world.http("broken", "GET", "/status/503", &["before"]),
-                json!({"retry": {"attempts": 3, "backoff_ms": 100}})),
+            with(
+                world.http("broken", "GET", "/status/503", &["before"]),
+                json!({"retry": {"attempts": 3, "backoff_ms": 100}})
+            ),
             pure("after", "n", &["broken"]),
         ]))
         .await;
@@ -46,8 +57,14 @@ async fn a_failing_step_is_tried_as_often_as_the_plan_says_and_its_run_says_whic
     let steps = world.steps(run).await;
     assert!(steps[1].starts_with("broken: failed 3 "), "{steps:?}");
     assert_eq!(steps[2], "after: cancelled 0");
-    let error = world.one(&format!("select error from runs where id = '{}'", run.uuid())).await.unwrap();
-    assert!(error.contains(r#""step": "broken""#) && error.contains("503"), "{error}");
+    let error = world
+        .one(&format!("select error from runs where id = '{}'", run.uuid()))
+        .await
+        .unwrap();
+    assert!(
+        error.contains(r#""step": "broken""#) && error.contains("503"),
+        "{error}"
+    );
     let history = world
         .one(&format!(
             "select string_agg(to_status, ' ' order by seq) from status_history
@@ -69,7 +86,10 @@ async fn a_passing_fault_is_cured_by_a_retry() {
         .await;
     world.drain_until_ended(run).await;
     assert_eq!(world.steps(run).await, ["flaky: succeeded 3"]);
-    assert!(world.doorbells.take().iter().all(|job| job.delay_s >= 1), "a retry is rung for with its delay");
+    assert!(
+        world.doorbells.take().iter().all(|job| job.delay_s >= 1),
+        "a retry is rung for with its delay"
+    );
 }
 
 #[tokio::test]
@@ -94,21 +114,33 @@ async fn a_run_goes_on_after_a_failure_it_allows_and_skips_what_hangs_on_what_wa
     let world = World::start().await;
     let run = world
         .create(json!([
-            with(world.http("maybe", "GET", "/status/404", &[]), json!({"on_error": "continue"})),
-            with(pure("never", "n", &["maybe"]), json!({"when": "steps.maybe.status == 'succeeded'"})),
+            with(
+                world.http("maybe", "GET", "/status/404", &[]),
+                json!({"on_error": "continue"})
+            ),
+            with(
+                pure("never", "n", &["maybe"]),
+                json!({"when": "steps.maybe.status == 'succeeded'"})
+            ),
             pure("under_never", "n", &["never"]),
-            with(pure("always", "n", &["maybe"]), json!({"when": "steps.maybe.status == 'failed'"})),
+            with(
+                pure("always", "n", &["maybe"]),
+                json!({"when": "steps.maybe.status == 'failed'"})
+            ),
             pure("join", "n", &["under_never", "always"]),
         ]))
         .await;
     world.drain().await;
     let steps = world.steps(run).await;
-    assert_eq!(steps[1..], [
-        "never: skipped 0 condition_false",
-        "under_never: skipped 0 needs_skipped",
-        "always: succeeded 1",
-        "join: succeeded 1"
-    ]);
+    assert_eq!(
+        steps[1..],
+        [
+            "never: skipped 0 condition_false",
+            "under_never: skipped 0 needs_skipped",
+            "always: succeeded 1",
+            "join: succeeded 1"
+        ]
+    );
     assert_eq!(world.status(run).await, "succeeded");
 }
 
@@ -122,7 +154,12 @@ async fn a_cancelled_run_stops_and_a_late_result_changes_nothing_but_the_ledger(
             pure("after", "n", &["late"]),
         ]))
         .await;
-    world.standins.faults().add(aos_dev::faults::Rule::new(aos_dev::faults::Action::DelayAfter { ms: 600 }));
+    world
+        .standins
+        .faults()
+        .add(aos_dev::faults::Rule::new(aos_dev::faults::Action::DelayAfter {
+            ms: 600,
+        }));
     let cancel = async {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         world.cancel(run).await;
@@ -131,7 +168,9 @@ async fn a_cancelled_run_stops_and_a_late_result_changes_nothing_but_the_ledger(
     assert_eq!(world.status(run).await, "cancelled");
     assert_eq!(world.steps(run).await, ["late: cancelled 0", "after: cancelled 0"]);
     assert_eq!(world.effects("late"), 1);
-    let ledger = world.one(&format!("select state from effects where run_id = '{}'", run.uuid())).await;
+    let ledger = world
+        .one(&format!("select state from effects where run_id = '{}'", run.uuid()))
+        .await;
     assert_eq!(ledger.as_deref(), Some("finalised"));
 }
 
@@ -154,11 +193,19 @@ async fn what_the_database_refuses_fails_alone() {
         ]))
         .await;
     let healthy = world.create(json!([pure("a", "n", &[]), pure("b", "n", &["a"])])).await;
-    world.neon.faults().add(rule("unsupported Unicode escape sequence").matching("POISON"));
+    world
+        .neon
+        .faults()
+        .add(rule("unsupported Unicode escape sequence").matching("POISON"));
     world.drain().await;
-    assert_eq!(world.steps(poisoned).await, [
-        "poison: failed 1 output_refused", "sane: succeeded 1", "after: succeeded 1"
-    ]);
+    assert_eq!(
+        world.steps(poisoned).await,
+        [
+            "poison: failed 1 output_refused",
+            "sane: succeeded 1",
+            "after: succeeded 1"
+        ]
+    );
     assert_eq!(world.steps(healthy).await, ["a: succeeded 1", "b: succeeded 1"]);
 }
 

@@ -12,9 +12,7 @@ use aos::{
     database::Database,
     ids::RunId,
     integrations::{neon::Neon, upstash::Upstash},
-    platform::{
-        Clock, Fetch, FetchError, FetchRequest, FetchResponse, Job, JobQueue, Platform, PlatformError,
-    },
+    platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse, Job, JobQueue, Platform, PlatformError},
     runs::{
         create,
         engine::{DrainReport, Engine, EngineSettings, InvocationBudget},
@@ -93,7 +91,12 @@ impl Fetch for RealFetch {
             let mut body = response.bytes().await.map_err(connection)?;
             let truncated = body.len() > request.max_bytes;
             body.truncate(request.max_bytes);
-            Ok(FetchResponse { status, headers, body, truncated })
+            Ok(FetchResponse {
+                status,
+                headers,
+                body,
+                truncated,
+            })
         }
         .boxed_local()
     }
@@ -135,7 +138,10 @@ impl World {
         .unwrap();
         let direct = postgres.create_database("aos").await.unwrap();
         let migrated = migrate(&direct, Roles::CreateMissing).await.unwrap();
-        let address = PostgresAddr { host: "127.0.0.1".to_owned(), port: postgres.port() };
+        let address = PostgresAddr {
+            host: "127.0.0.1".to_owned(),
+            port: postgres.port(),
+        };
         let neon = NeonGateway::start(NeonGatewayOptions::new(address)).await.unwrap();
         let any_port = "127.0.0.1:0".parse().unwrap();
         let upstash = UpstashGateway::start(UpstashGatewayOptions {
@@ -153,17 +159,25 @@ impl World {
             let endpoint = Some(neon.endpoint().parse().unwrap());
             Neon::new(http.clone(), clock.clone(), SecretString::from(url), endpoint).unwrap()
         };
-        let redis_client =
-            Upstash::new(http.clone(), clock.clone(), upstash.url().parse().unwrap(), "throwaway".to_owned().into())
-                .unwrap();
+        let redis_client = Upstash::new(
+            http.clone(),
+            clock.clone(),
+            upstash.url().parse().unwrap(),
+            "throwaway".to_owned().into(),
+        )
+        .unwrap();
         let rules = Arc::new(AddressRules {
             production: false,
             allowed_loopback_ports: BTreeSet::from([standins.url().rsplit(':').next().unwrap().parse().unwrap()]),
             own_hosts: Vec::new(),
         });
         let doorbells = Arc::new(Doorbells::default());
-        let fetch: Arc<dyn Fetch> =
-            Arc::new(RealFetch(reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()));
+        let fetch: Arc<dyn Fetch> = Arc::new(RealFetch(
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
+        ));
         let engine = Engine {
             database: connect(migrated.engine_database_url.unwrap()),
             skills: Arc::new(Registry::new(rules.clone())),
@@ -173,7 +187,11 @@ impl World {
                 address_rules: rules,
                 upstash: Some(redis_client.clone()),
             },
-            platform: Platform { clock: clock.clone(), jobs: doorbells.clone(), fetch },
+            platform: Platform {
+                clock: clock.clone(),
+                jobs: doorbells.clone(),
+                fetch,
+            },
             upstash: Some(redis_client),
             settings: EngineSettings { ring: true },
         };
@@ -200,7 +218,11 @@ impl World {
     }
 
     fn principal(tenant: &str) -> Principal {
-        Principal { tenant: tenant.parse().unwrap(), subject: "test".to_owned(), role: Role::Operator }
+        Principal {
+            tenant: tenant.parse().unwrap(),
+            subject: "test".to_owned(),
+            role: Role::Operator,
+        }
     }
 
     async fn agent(&self, tenant: &str) -> String {
@@ -234,7 +256,9 @@ impl World {
     }
 
     pub(crate) async fn cancel(&self, run: RunId) {
-        aos::runs::cancel::cancel(&self.api, &Self::principal("acme"), run).await.unwrap();
+        aos::runs::cancel::cancel(&self.api, &Self::principal("acme"), run)
+            .await
+            .unwrap();
     }
 
     pub(crate) fn budget(&self) -> InvocationBudget {
@@ -268,7 +292,9 @@ impl World {
     }
 
     pub(crate) async fn status(&self, run: RunId) -> String {
-        self.one(&format!("select status from runs where id = '{}'", run.uuid())).await.unwrap()
+        self.one(&format!("select status from runs where id = '{}'", run.uuid()))
+            .await
+            .unwrap()
     }
 
     /// Every step as `key: status attempt code`.
@@ -278,12 +304,23 @@ impl World {
              from steps where run_id = '{}' order by idx",
             run.uuid()
         );
-        self.admin.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+        self.admin
+            .query(&sql, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
     }
 
     pub(crate) async fn output(&self, run: RunId, key: &str) -> Value {
-        let sql = format!("select output from steps where run_id = '{}' and key = '{key}'", run.uuid());
-        self.one(&sql).await.map_or(Value::Null, |json| serde_json::from_str(&json).unwrap())
+        let sql = format!(
+            "select output from steps where run_id = '{}' and key = '{key}'",
+            run.uuid()
+        );
+        self.one(&sql)
+            .await
+            .map_or(Value::Null, |json| serde_json::from_str(&json).unwrap())
     }
 
     /// Requests of the engine's turns since the last reset.

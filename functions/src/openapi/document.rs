@@ -100,7 +100,12 @@ const COMMON: [Common; 9] = [
         description: "`invalid_request`: `errors` points at every place",
         applies: |path, _| is_closed(path),
     },
-    Common { status: 500, name: "Internal", description: "`internal`", applies: |path, _| is_closed(path) },
+    Common {
+        status: 500,
+        name: "Internal",
+        description: "`internal`",
+        applies: |path, _| is_closed(path),
+    },
     Common {
         status: 503,
         name: "Unavailable",
@@ -124,7 +129,9 @@ impl Modify for Everywhere {
         let request_id = HeaderBuilder::new().description(Some("The id of the request")).build();
         components.headers.insert(REQUEST_ID.to_owned(), RefOr::T(request_id));
         for common in &COMMON {
-            components.responses.insert(common.name.to_owned(), RefOr::T(problem(common.description)));
+            components
+                .responses
+                .insert(common.name.to_owned(), RefOr::T(problem(common.description)));
         }
         for (path, item) in &mut document.paths.paths {
             for operation in operations(item) {
@@ -135,7 +142,15 @@ impl Modify for Everywhere {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+    [
+        &mut item.get,
+        &mut item.post,
+        &mut item.put,
+        &mut item.patch,
+        &mut item.delete,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn everywhere(path: &str, operation: &mut Operation) {
@@ -163,14 +178,22 @@ fn tenant() -> Parameter {
         .name("X-AOS-Tenant")
         .parameter_in(ParameterIn::Header)
         .description(Some("The tenant that the operator acts for; its own without it"))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(MAX_TENANT_CHARS))))
+        .schema(Some(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .max_length(Some(MAX_TENANT_CHARS)),
+        ))
         .build()
 }
 
 fn problem(description: &str) -> Response {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let mut response =
-        ResponseBuilder::new().description(description).content("application/problem+json", content).build();
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    let mut response = ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", content)
+        .build();
     with_request_id(&mut response);
     response
 }
@@ -182,19 +205,55 @@ fn with_request_id(response: &mut Response) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_reference_leads_somewhere() {
         let document = serde_json::to_value(Document::openapi()).unwrap();
         let text = document.to_string();
-        let mut references = text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap());
+        let mut references = text
+            .split("\"$ref\":\"#")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap());
         assert!(references.all(|reference| document.pointer(reference).is_some()));
+    }
+
+    /// The codes in a description: what stands between backticks, one after the other.
+    fn codes(description: &str) -> impl Iterator<Item = &str> {
+        let quoted = description.split('`').skip(1).step_by(2);
+        quoted.filter(|word| *word != "errors" && word.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()))
+    }
+
+    #[test]
+    fn every_code_of_the_description_is_explained() {
+        let explained = include_str!("../../../docs/problems.md");
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let routes = document["paths"].as_object().unwrap().values();
+        let operations = routes.flat_map(|route| route.as_object().unwrap().values());
+        let own = operations.flat_map(|operation| operation["responses"].as_object().unwrap().iter());
+        let common = document["components"]["responses"].as_object().unwrap();
+        let refused = own
+            .filter(|(status, _)| status.as_str() >= "400")
+            .chain(common)
+            .map(|(_, response)| response);
+        let described: BTreeSet<&str> = refused
+            .filter_map(|response| response["description"].as_str())
+            .flat_map(codes)
+            .collect();
+        assert!(described.len() > 15, "{described:?}");
+        for code in described {
+            assert!(explained.contains(&format!("<a id=\"{code}\"></a>`{code}`")), "{code}");
+        }
     }
 
     #[test]
     fn the_committed_description_is_what_the_code_says() {
         let committed = include_str!("../../../openapi.json");
-        assert!(committed == openapi_json(), "openapi.json is out of date: write it anew with `cargo xtask openapi`");
+        assert!(
+            committed == openapi_json(),
+            "openapi.json is out of date: write it anew with `cargo xtask openapi`"
+        );
     }
 }

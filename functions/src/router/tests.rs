@@ -31,7 +31,10 @@ impl Fetch for NoPlatform {
 /// A Worker whose database and Redis are nowhere.
 fn isolate(changes: &[(&str, &str)]) -> Isolate {
     let value_of = |name: &str| {
-        let changed = changes.iter().find(|(changed, _)| *changed == name).map(|(_, value)| *value);
+        let changed = changes
+            .iter()
+            .find(|(changed, _)| *changed == name)
+            .map(|(_, value)| *value);
         let value = changed.or(match name {
             "AOS_API_KEY" => Some(KEY),
             "DATABASE_URL" | "ENGINE_DATABASE_URL" => Some("postgres://u:p@ep-x.nowhere.invalid/d"),
@@ -56,12 +59,19 @@ impl Got {
     }
 
     fn pointers(&self) -> Vec<&str> {
-        self.body["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect()
+        self.body["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect()
     }
 }
 
 async fn send_to(isolate: &Isolate, request: axum::http::request::Builder, body: impl Into<Body>) -> Got {
-    let scope = Scope { ring_after: Arc::new(|_| panic!("nothing is rung for")) };
+    let scope = Scope {
+        ring_after: Arc::new(|_| panic!("nothing is rung for")),
+    };
     let response = serve(isolate, scope, request.body(body.into()).unwrap()).await;
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -86,7 +96,9 @@ async fn send(request: axum::http::request::Builder, body: impl Into<Body>) -> G
 
 /// A path of the table with something in place of its parameters.
 fn filled(path: &str) -> String {
-    path.replace("{id}", "run_018f0000000070008000000000000001").replace("{key}", "a").replace("{name}", "a")
+    path.replace("{id}", "run_018f0000000070008000000000000001")
+        .replace("{key}", "a")
+        .replace("{name}", "a")
 }
 
 #[tokio::test]
@@ -131,12 +143,18 @@ async fn every_answer_carries_its_own_request_id_and_is_not_stored() {
 
 #[tokio::test]
 async fn a_body_is_refused_by_its_type_its_announced_and_its_real_size() {
-    let json = |request: axum::http::request::Builder| request.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
-    for request in [operators("POST", "/v1/runs"), operators("POST", "/v1/runs").header("content-type", "text/plain")] {
+    let json =
+        |request: axum::http::request::Builder| request.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
+    for request in [
+        operators("POST", "/v1/runs"),
+        operators("POST", "/v1/runs").header("content-type", "text/plain"),
+    ] {
         assert_eq!(send(request, "{}").await.code(), (415, "unsupported_media_type"));
     }
     let announced = json(operators("POST", "/v1/runs")).header(header::CONTENT_LENGTH, 1024 * 1024 + 1);
-    let unread = Body::from_stream(futures::stream::once(async { panic!("read all the same") as Result<Bytes, std::io::Error> }));
+    let unread = Body::from_stream(futures::stream::once(async {
+        panic!("read all the same") as Result<Bytes, std::io::Error>
+    }));
     assert_eq!(send(announced, unread).await.code(), (413, "body_too_large"));
 
     let pieces = Arc::new(Mutex::new(0));
@@ -145,35 +163,79 @@ async fn a_body_is_refused_by_its_type_its_announced_and_its_real_size() {
         *counted.lock().unwrap() += 1;
         Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 65536]))
     });
-    assert_eq!(send(json(operators("POST", "/v1/runs")), Body::from_stream(endless)).await.code(), (413, "body_too_large"));
+    assert_eq!(
+        send(json(operators("POST", "/v1/runs")), Body::from_stream(endless))
+            .await
+            .code(),
+        (413, "body_too_large")
+    );
     assert!(*pieces.lock().unwrap() <= 18);
 
     let broken = futures::stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("gone"))]);
-    assert_eq!(send(json(operators("POST", "/v1/agents")), Body::from_stream(broken)).await.code(), (400, "incomplete_body"));
+    assert_eq!(
+        send(json(operators("POST", "/v1/agents")), Body::from_stream(broken))
+            .await
+            .code(),
+        (400, "incomplete_body")
+    );
 }
 
 #[tokio::test]
 async fn bad_requests_are_told_what_is_bad_before_anything_is_asked() {
     let json = |path: &str| operators("POST", path).header(header::CONTENT_TYPE, "application/json");
     assert_eq!(send(json("/v1/agents"), "{").await.code(), (400, "invalid_json"));
-    assert_eq!(send(json("/v1/agents"), "\"\\u0000\"").await.code(), (422, "invalid_request"));
+    assert_eq!(
+        send(json("/v1/agents"), "\"\\u0000\"").await.code(),
+        (422, "invalid_request")
+    );
     assert_eq!(send(json("/v1/agents"), r#"{"nam":"x"}"#).await.pointers(), ["/nam"]);
-    assert_eq!(send(json("/v1/agents").header("idempotency-key", "a b"), "{}").await.pointers(), ["Idempotency-Key:"]);
-    assert_eq!(send(operators("GET", "/v1/runs?limit=0"), "").await.pointers(), ["?limit"]);
-    assert_eq!(send(operators("GET", "/v1/runs?limit=%ff"), "").await.pointers(), ["?limit"]);
+    assert_eq!(
+        send(json("/v1/agents").header("idempotency-key", "a b"), "{}")
+            .await
+            .pointers(),
+        ["Idempotency-Key:"]
+    );
+    assert_eq!(
+        send(operators("GET", "/v1/runs?limit=0"), "").await.pointers(),
+        ["?limit"]
+    );
+    assert_eq!(
+        send(operators("GET", "/v1/runs?limit=%ff"), "").await.pointers(),
+        ["?limit"]
+    );
     assert_eq!(send(operators("GET", "/v1/agents?x=1"), "").await.pointers(), ["?x"]);
     let run = "/v1/runs/run_018f0000000070008000000000000001";
-    assert_eq!(send(operators("GET", &format!("{run}?wait=31")), "").await.pointers(), ["?wait"]);
-    assert_eq!(send(operators("GET", "/v1/runs/%ff"), "").await.code(), (400, "invalid_path"));
-    for path in ["/v1/runs/1", "/v1/runs/018f0000-0000-7000-8000-000000000001", "/v1/agents/%00", "/v1/skills/none"] {
-        assert_eq!(send(operators("GET", path), "").await.code(), (404, "not_found"), "{path}");
+    assert_eq!(
+        send(operators("GET", &format!("{run}?wait=31")), "").await.pointers(),
+        ["?wait"]
+    );
+    assert_eq!(
+        send(operators("GET", "/v1/runs/%ff"), "").await.code(),
+        (400, "invalid_path")
+    );
+    for path in [
+        "/v1/runs/1",
+        "/v1/runs/018f0000-0000-7000-8000-000000000001",
+        "/v1/agents/%00",
+        "/v1/skills/none",
+    ] {
+        assert_eq!(
+            send(operators("GET", path), "").await.code(),
+            (404, "not_found"),
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn skills_are_served_with_their_contracts() {
     let all = send(operators("GET", "/v1/skills"), "").await;
-    let names: Vec<_> = all.body["items"].as_array().unwrap().iter().map(|skill| skill["name"].clone()).collect();
+    let names: Vec<_> = all.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|skill| skill["name"].clone())
+        .collect();
     assert_eq!(names, ["http_call", "json_transform", "kv_store"]);
     let one = send(operators("GET", "/v1/skills/kv_store"), "").await;
     assert_eq!((one.status, &one.body["configured"]), (200, &Value::Bool(true)));
@@ -189,7 +251,10 @@ async fn with_broken_settings_only_health_answers_and_only_the_operator_learns_t
         assert_eq!(got.code(), (503, "misconfigured"), "{method} {path}");
         assert!(!got.body.to_string().contains("DATABASE_URL"), "{method} {path}");
     }
-    assert_eq!(send_to(&isolate, request("GET", "/nowhere"), "").await.code(), (503, "misconfigured"));
+    assert_eq!(
+        send_to(&isolate, request("GET", "/nowhere"), "").await.code(),
+        (503, "misconfigured")
+    );
     let got = send_to(&isolate, operators("GET", "/v1/agents"), "").await;
     assert_eq!(got.code(), (503, "misconfigured"));
     assert_eq!(got.pointers(), ["DATABASE_URL", "AOS_RING"]);
@@ -200,7 +265,12 @@ async fn strict_transport_is_asked_for_in_production_only() {
     let header = "strict-transport-security";
     assert!(send(request("GET", "/healthz"), "").await.headers.contains_key(header));
     let development = isolate(&[("ENVIRONMENT", "development")]);
-    assert!(!send_to(&development, request("GET", "/healthz"), "").await.headers.contains_key(header));
+    assert!(
+        !send_to(&development, request("GET", "/healthz"), "")
+            .await
+            .headers
+            .contains_key(header)
+    );
 }
 
 #[test]
@@ -209,11 +279,15 @@ fn the_description_lists_exactly_the_routes_there_are() {
     let mut described = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let open = operation["security"].as_array().is_none_or(|schemes| schemes.iter().all(|it| it == &serde_json::json!({})));
+            let open = operation["security"]
+                .as_array()
+                .is_none_or(|schemes| schemes.iter().all(|it| it == &serde_json::json!({})));
             described.insert((method.clone(), path.clone(), open));
         }
     }
-    let routes: BTreeSet<_> =
-        ROUTES.iter().map(|(method, path, open)| ((*method).to_owned(), (*path).to_owned(), *open)).collect();
+    let routes: BTreeSet<_> = ROUTES
+        .iter()
+        .map(|(method, path, open)| ((*method).to_owned(), (*path).to_owned(), *open))
+        .collect();
     assert_eq!(described, routes);
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    ids::{AgentId, ClaimId, OutboxId, RunId, StepId, TenantId},
+    ids::{AgentId, ApiKeyId, AuditId, ClaimId, OutboxId, RunId, StepId, TenantId},
     integrations::Repeat,
 };
 
@@ -49,6 +49,8 @@ param! {
     StepId => |value| value.uuid().to_string(),
     ClaimId => |value| value.uuid().to_string(),
     OutboxId => |value| value.uuid().to_string(),
+    ApiKeyId => |value| value.uuid().to_string(),
+    AuditId => |value| value.uuid().to_string(),
     Timestamp => |value| value.to_string(),
 }
 

@@ -5,7 +5,10 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ids::{RunId, TenantId};
+use crate::{
+    auth::TenantName,
+    ids::{ApiKeyId, RunId, TenantId},
+};
 
 /// The name of something in Redis: a key or a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,9 +20,55 @@ impl Key {
         Self(format!("aos:kv:{tenant}:{key}"))
     }
 
+    /// Every entry that a tenant keeps under its id, as a pattern for `SCAN`. Ids hold no character that means something
+    /// in a pattern, and nothing stands open before the id: what others chose to call their entries is not found.
+    pub fn all_of_tenant(tenant: TenantId) -> Self {
+        Self(format!("aos:kv:{tenant}:*"))
+    }
+
+    /// How many requests a minute a tenant has.
+    pub fn tenant_limit(tenant: &TenantName) -> Self {
+        Self(format!("aos:limit:{tenant}"))
+    }
+
+    /// The requests of a tenant in this minute and the last.
+    pub fn tenant_rate(tenant: &TenantName) -> Self {
+        Self(format!("aos:rate:tenant:{tenant}"))
+    }
+
+    /// The requests made with an API key that has a limit of its own.
+    pub fn api_key_rate(key: ApiKeyId) -> Self {
+        Self(format!("aos:rate:key:{key}"))
+    }
+
+    /// The requests without a valid credential from one network.
+    pub fn address_rate(network: &str) -> Self {
+        Self(format!("aos:rate:address:{network}"))
+    }
+
+    /// From when on (seconds since 1970) an API key is refused, for isolates that still remember it.
+    pub fn revoked_api_key(key: ApiKeyId) -> Self {
+        Self(format!("aos:revoked:key:{key}"))
+    }
+
+    /// How many strangers were refused for one reason in one minute (minutes since 1970).
+    pub fn refused_strangers(code: &str, minute: i64) -> Self {
+        Self(format!("aos:refused:{code}:{minute}"))
+    }
+
     /// The channel that says which events of a run exist.
     pub fn run_channel(run: RunId) -> Self {
         Self(format!("aos:run:{run}"))
+    }
+
+    /// The copy of an issuer's public keys that isolates share.
+    pub fn jwks(issuer: &str) -> Self {
+        Self(format!("aos:jwks:{issuer}"))
+    }
+
+    /// The entry that says that a session of Clerk's was revoked; kept until its tokens have expired.
+    pub fn revoked_session(session_id: &str) -> Self {
+        Self(format!("aos:revoked:session:{session_id}"))
     }
 
     /// The name as Redis knows it.

@@ -65,15 +65,21 @@ impl InvocationBudget {
         if self.subrequests <= RESERVED_SUBREQUESTS {
             return 0;
         }
-        let left = Duration::try_from(now.duration_until(self.ends)).unwrap_or_default().saturating_sub(RESERVE);
-        u32::try_from(left.as_millis()).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs())
+        let left = Duration::try_from(now.duration_until(self.ends))
+            .unwrap_or_default()
+            .saturating_sub(RESERVE);
+        u32::try_from(left.as_millis())
+            .unwrap_or(u32::MAX)
+            .min(i32::MAX.unsigned_abs())
     }
 
     /// Outside steps that may be claimed now.
     pub fn free_lanes(&self) -> usize {
         let affordable = self.subrequests.saturating_sub(RESERVED_SUBREQUESTS) / SUBREQUESTS_PER_CALL;
         let taken = self.running_outside().saturating_add(self.parked);
-        self.outside_lanes.saturating_sub(taken).min(usize::try_from(affordable).unwrap_or(usize::MAX))
+        self.outside_lanes
+            .saturating_sub(taken)
+            .min(usize::try_from(affordable).unwrap_or(usize::MAX))
     }
 
     /// Pure steps that may be claimed now.
@@ -116,7 +122,9 @@ impl InvocationBudget {
     }
 
     fn running_outside(&self) -> usize {
-        self.running_at.values().fold(0, |sum, running| sum.saturating_add(*running))
+        self.running_at
+            .values()
+            .fold(0, |sum, running| sum.saturating_add(*running))
     }
 }
 

@@ -51,10 +51,19 @@ pub struct DrainReport {
 
 /// What the loop wakes up for.
 enum Event {
-    Turned { turn: ClaimId, settlements: Vec<Settlement>, answer: Result<TurnAnswer, Error> },
+    Turned {
+        turn: ClaimId,
+        settlements: Vec<Settlement>,
+        answer: Result<TurnAnswer, Error>,
+    },
     TurnAgain,
-    Executed { settlement: Settlement, host: Option<String> },
-    Coalesced { wave: u32 },
+    Executed {
+        settlement: Settlement,
+        host: Option<String>,
+    },
+    Coalesced {
+        wave: u32,
+    },
     ParkedTooLong,
     Said,
 }
@@ -127,7 +136,11 @@ impl<'a> Drain<'a> {
         while self.is_busy() {
             let Some(event) = self.events.next().await else { break };
             match event {
-                Event::Turned { turn, settlements, answer } => self.turned(turn, settlements, answer)?,
+                Event::Turned {
+                    turn,
+                    settlements,
+                    answer,
+                } => self.turned(turn, settlements, answer)?,
                 Event::TurnAgain => self.start_turn(),
                 Event::Executed { settlement, host } => self.executed(settlement, host),
                 Event::Coalesced { wave } => self.ripe = self.ripe || wave == self.wave,
@@ -141,11 +154,7 @@ impl<'a> Drain<'a> {
     }
 
     fn is_busy(&self) -> bool {
-        self.turning
-            || self.running > 0
-            || self.saying > 0
-            || !self.finished.is_empty()
-            || !self.parked.is_empty()
+        self.turning || self.running > 0 || self.saying > 0 || !self.finished.is_empty() || !self.parked.is_empty()
     }
 
     fn settle_when_ripe(&mut self) {
@@ -174,7 +183,11 @@ impl<'a> Drain<'a> {
         self.events.push(
             async move {
                 let (turn, answer) = engine.settle_and_claim(unseen, &settlements, room).await;
-                Event::Turned { turn, settlements, answer }
+                Event::Turned {
+                    turn,
+                    settlements,
+                    answer,
+                }
             }
             .boxed_local(),
         );
@@ -185,7 +198,11 @@ impl<'a> Drain<'a> {
         if longest_timeout_ms == 0 {
             return Room::default();
         }
-        Room { lanes: self.budget.free_lanes(), places: self.budget.free_places(), longest_timeout_ms }
+        Room {
+            lanes: self.budget.free_lanes(),
+            places: self.budget.free_places(),
+            longest_timeout_ms,
+        }
     }
 
     fn turned(
@@ -222,9 +239,17 @@ impl<'a> Drain<'a> {
 
     /// Starts what was claimed and tells others what they should know.
     fn take_up(&mut self, answer: TurnAnswer) {
-        let TurnAnswer { claimed, inputs, to_ring, more_due, news } = answer;
-        let claimed: Vec<_> =
-            claimed.into_iter().filter(|step| self.known.insert((step.step_id, step.claim_no))).collect();
+        let TurnAnswer {
+            claimed,
+            inputs,
+            to_ring,
+            more_due,
+            news,
+        } = answer;
+        let claimed: Vec<_> = claimed
+            .into_iter()
+            .filter(|step| self.known.insert((step.step_id, step.claim_no)))
+            .collect();
         self.tell_news(news);
         self.ring_for_unclaimed(&to_ring, if claimed.is_empty() { &[] } else { &more_due });
 
@@ -262,7 +287,11 @@ impl<'a> Drain<'a> {
             Some(host) if self.budget.take_lane(&host) => self.start(held, Some(host)),
             Some(host) => {
                 let since = self.now();
-                self.parked.push(Parked { step: held, host, since });
+                self.parked.push(Parked {
+                    step: held,
+                    host,
+                    since,
+                });
                 self.budget.set_parked(self.parked.len());
                 self.after(PARK, Event::ParkedTooLong);
             }
@@ -304,17 +333,24 @@ impl<'a> Drain<'a> {
     /// Gives up what has waited for a lane for too long: its host is slow, and others need the lanes.
     fn release_parked(&mut self) {
         let now = self.now();
-        let (late, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.parked).into_iter().partition(|parked| elapsed(parked.since, now) >= PARK);
+        let (late, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|parked| elapsed(parked.since, now) >= PARK);
         self.parked = waiting;
         self.budget.set_parked(self.parked.len());
-        self.finished.extend(late.iter().map(|parked| Settlement::release(&parked.step.step, RELEASED_AGAIN)));
+        self.finished.extend(
+            late.iter()
+                .map(|parked| Settlement::release(&parked.step.step, RELEASED_AGAIN)),
+        );
     }
 
     /// Tells whoever watches a run that its history has grown. Lost news are found by reading.
     fn tell_news(&mut self, news: Vec<News>) {
         let ended = news.iter().filter(|news| news.has_ended()).count();
-        self.report.runs_ended = self.report.runs_ended.saturating_add(u32::try_from(ended).unwrap_or(u32::MAX));
+        self.report.runs_ended = self
+            .report
+            .runs_ended
+            .saturating_add(u32::try_from(ended).unwrap_or(u32::MAX));
         if !news.is_empty() {
             let engine = self.engine;
             self.say(async move { engine.publish(&news).await }.boxed_local());
@@ -327,7 +363,10 @@ impl<'a> Drain<'a> {
         let spare = std::mem::take(&mut self.doorbells);
         let jobs = later
             .into_iter()
-            .map(|step| Job { step_id: step.step_id, delay_s: whole_seconds(step.delay_ms) })
+            .map(|step| Job {
+                step_id: step.step_id,
+                delay_s: whole_seconds(step.delay_ms),
+            })
             .chain(doorbells(now.iter().map(|step| step.step_id)))
             .chain(doorbells(more_due.iter().copied()).take(spare))
             .collect();
@@ -336,7 +375,10 @@ impl<'a> Drain<'a> {
 
     fn ring(&mut self, jobs: Vec<Job>) {
         if !jobs.is_empty() {
-            self.report.rung = self.report.rung.saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            self.report.rung = self
+                .report
+                .rung
+                .saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
             self.say(self.engine.ring(jobs));
         }
     }
@@ -351,13 +393,17 @@ impl<'a> Drain<'a> {
     async fn ring_left_over(&mut self) {
         let jobs: Vec<_> = doorbells(std::mem::take(&mut self.left_over)).collect();
         if !jobs.is_empty() {
-            self.report.rung = self.report.rung.saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            self.report.rung = self
+                .report
+                .rung
+                .saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
             self.engine.ring(jobs).await;
         }
     }
 
     fn after(&mut self, wait: Duration, event: Event) {
-        self.events.push(self.engine.platform.clock.sleep(wait).map(|()| event).boxed_local());
+        self.events
+            .push(self.engine.platform.clock.sleep(wait).map(|()| event).boxed_local());
     }
 
     fn now(&self) -> Timestamp {
@@ -396,7 +442,13 @@ impl Engine {
             }
             for settlement in group {
                 if let Some(why) = self.was_refused(std::slice::from_ref(&settlement), unseen).await? {
-                    self.turn(self.note_turn(unseen), &[], &[settlement.refused(&why)], Room::default()).await?;
+                    self.turn(
+                        self.note_turn(unseen),
+                        &[],
+                        &[settlement.refused(&why)],
+                        Room::default(),
+                    )
+                    .await?;
                 }
             }
         }
@@ -433,7 +485,10 @@ fn by_run(settlements: &[Settlement]) -> Vec<Vec<Settlement>> {
 
 /// One doorbell for as many steps as an invocation carries.
 fn doorbells(steps: impl IntoIterator<Item = StepId>) -> impl Iterator<Item = Job> {
-    steps.into_iter().step_by(STEPS_PER_DOORBELL).map(|step_id| Job { step_id, delay_s: 0 })
+    steps
+        .into_iter()
+        .step_by(STEPS_PER_DOORBELL)
+        .map(|step_id| Job { step_id, delay_s: 0 })
 }
 
 /// The queue holds messages back by whole seconds; one that comes too early claims nothing.
@@ -444,7 +499,10 @@ fn whole_seconds(ms: u64) -> u32 {
 fn start_by(step: &Claimed, answered: Timestamp) -> Timestamp {
     let lease = Duration::from_millis(u64::try_from(step.lease_ms).unwrap_or(0));
     let needed = Duration::from_millis(step.timeout_ms.into()).saturating_add(LEASE_MARGIN);
-    lease.checked_sub(needed).and_then(|slack| answered.checked_add(slack).ok()).unwrap_or(Timestamp::MIN)
+    lease
+        .checked_sub(needed)
+        .and_then(|slack| answered.checked_add(slack).ok())
+        .unwrap_or(Timestamp::MIN)
 }
 
 fn elapsed(since: Timestamp, now: Timestamp) -> Duration {

@@ -27,12 +27,20 @@ impl Engine {
         }
         let steps = std::mem::take(&mut step.refs)
             .into_iter()
-            .map(|(key, step)| (key, StepResult { output: step.output, status: step.status }))
+            .map(|(key, step)| {
+                (
+                    key,
+                    StepResult {
+                        output: step.output,
+                        status: step.status,
+                    },
+                )
+            })
             .collect();
         let scope = Scope { input, steps };
         if let Some(condition) = &step.condition {
-            let holds = jmespath::compile(condition)
-                .and_then(|condition| jmespath::truthy(&condition, &scope.document()));
+            let holds =
+                jmespath::compile(condition).and_then(|condition| jmespath::truthy(&condition, &scope.document()));
             match holds {
                 Ok(true) => {}
                 Ok(false) => return skipped("condition_false", "its condition did not hold"),
@@ -44,9 +52,15 @@ impl Engine {
             Err(error) => return failed(Category::Validation, "reference_failed", error.to_string()),
         };
         let Some(skill) = self.skills.get(&step.skill) else {
-            return failed(Category::Configuration, "skill_unknown", format!("there is no skill `{}` any more", step.skill));
+            return failed(
+                Category::Configuration,
+                "skill_unknown",
+                format!("there is no skill `{}` any more", step.skill),
+            );
         };
-        let host = step.outside.then(|| skill.host(&params).unwrap_or_else(|| step.skill.clone()));
+        let host = step
+            .outside
+            .then(|| skill.host(&params).unwrap_or_else(|| step.skill.clone()));
         Prepared::Ready { params, host }
     }
 
@@ -54,7 +68,11 @@ impl Engine {
     pub(super) async fn execute(&self, step: &Claimed, params: &Value) -> Outcome {
         let began = self.platform.clock.now();
         let mut outcome = match self.skills.get(&step.skill) {
-            None => Outcome::failed(OutcomeError::new(Category::Configuration, "skill_unknown", "there is no such skill")),
+            None => Outcome::failed(OutcomeError::new(
+                Category::Configuration,
+                "skill_unknown",
+                "there is no such skill",
+            )),
             Some(skill) => {
                 let timeout = Duration::from_millis(step.timeout_ms.into());
                 let key = step.step_id.to_string();
@@ -69,12 +87,18 @@ impl Engine {
                     services: &self.services,
                 });
                 // The skill keeps the timeout by itself; this one is for a skill that does not.
-                let limit = self.platform.clock.sleep(timeout.saturating_add(Duration::from_secs(1)));
+                let limit = self
+                    .platform
+                    .clock
+                    .sleep(timeout.saturating_add(Duration::from_secs(1)));
                 let outcome = match select(call, limit).await {
                     Either::Left((outcome, _)) => outcome,
                     Either::Right(((), _)) => Outcome::failed(timed_out(step)),
                 };
-                Outcome { skill_version: Cow::Borrowed(skill.contract().version), ..outcome }
+                Outcome {
+                    skill_version: Cow::Borrowed(skill.contract().version),
+                    ..outcome
+                }
             }
         };
         let took = Duration::try_from(began.duration_until(self.platform.clock.now())).unwrap_or_default();
@@ -104,7 +128,10 @@ fn timed_out(step: &Claimed) -> OutcomeError {
 
 fn skipped(code: &'static str, why: &str) -> Prepared {
     let error = OutcomeError::new(Category::Cancelled, code, why);
-    Prepared::Settled(Box::new(Outcome { status: OutcomeStatus::Skipped, ..Outcome::failed(error) }))
+    Prepared::Settled(Box::new(Outcome {
+        status: OutcomeStatus::Skipped,
+        ..Outcome::failed(error)
+    }))
 }
 
 fn failed(category: Category, code: &'static str, why: String) -> Prepared {

@@ -87,7 +87,11 @@ impl Engine {
     }
 
     fn outbox(&self) -> Outbox<'_> {
-        Outbox { database: &self.database, clock: &*self.platform.clock, upstash: self.upstash.as_ref() }
+        Outbox {
+            database: &self.database,
+            clock: &*self.platform.clock,
+            upstash: self.upstash.as_ref(),
+        }
     }
 
     /// Rings the queue, if this engine rings at all. What could not be sent is rung for by cron.

@@ -52,7 +52,9 @@ impl Settlement {
     /// A step whose execution began and came to `outcome`.
     pub(super) fn of(step: &Claimed, mut outcome: Outcome) -> Self {
         let mut output = outcome.output.take().map(without_nul);
-        let size = output.as_ref().map_or(Some(0), |output| compact_len(output, MAX_OUTPUT_BYTES));
+        let size = output
+            .as_ref()
+            .map_or(Some(0), |output| compact_len(output, MAX_OUTPUT_BYTES));
         if size.is_none() {
             output = None;
             outcome.status = OutcomeStatus::Failed;
@@ -175,8 +177,15 @@ fn verdict(step: &Claimed, status: OutcomeStatus, error: Option<&OutcomeError>) 
         (OutcomeStatus::Failed, Some(error))
             if error.retryable && error.category != Category::UnknownEffect && attempt < step.max_attempts =>
         {
-            let policy = RetryPolicy { attempts: step.max_attempts, backoff_ms: step.backoff_ms };
-            let seed = Seed { run: step.run_id, step: step.step_id, attempt };
+            let policy = RetryPolicy {
+                attempts: step.max_attempts,
+                backoff_ms: step.backoff_ms,
+            };
+            let seed = Seed {
+                run: step.run_id,
+                step: step.step_id,
+                attempt,
+            };
             (Verdict::Retry, retry::delay(policy, seed, error.retry_after_ms))
         }
         (OutcomeStatus::Failed, _) => (Verdict::Failed, Duration::ZERO),

@@ -18,7 +18,8 @@ pub(super) struct TestClock {
 
 impl TestClock {
     pub(super) fn advance(&self, by: Duration) {
-        self.ms.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+        self.ms
+            .fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
     }
 }
 

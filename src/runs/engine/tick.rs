@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{Engine, Error, turn};
 use crate::{
+    audit,
     ids::{ClaimId, StepId},
     integrations::{
         Repeat,
@@ -17,8 +18,11 @@ use crate::{
 const MAX_EXPIRED: u32 = 500;
 /// Doorbells rung by one tick.
 const MAX_RINGS: u32 = 1_000;
-/// Idempotency keys deleted by one tick.
+/// Idempotency keys deleted by one tick, and entries of the audit log.
 const MAX_FORGOTTEN: u32 = 5_000;
+/// Runs of an erased tenant that one tick deletes, and about how many steps: the tick's other work waits for it.
+const MAX_ERASED_RUNS: u32 = 500;
+const MAX_ERASED_STEPS: u32 = 5_000;
 /// A step claimed this often without a word from any executor fails as `executor_lost`.
 const MAX_CLAIMS_LOST: i32 = 5;
 
@@ -54,14 +58,33 @@ impl Engine {
             .push(Statement::new(include_str!("sql/lock_runs.sql")));
         let expire = batch.statements();
         let batch = batch
-            .push(Statement::new(include_str!("sql/expire.sql")).bind(MAX_CLAIMS_LOST).bind(0_u32).bind(id))
+            .push(
+                Statement::new(include_str!("sql/expire.sql"))
+                    .bind(MAX_CLAIMS_LOST)
+                    .bind(0_u32)
+                    .bind(id),
+            )
             .push(Statement::new(include_str!("sql/expire_effects.sql")).bind(id));
         // Due for the bell at once: what was taken back and what it made ready is rung for below.
         let batch = turn::advance(batch, id, 0);
         let ring = batch.statements();
         let batch = batch
-            .push(Statement::new(include_str!("sql/ring.sql")).bind(MAX_RINGS).bind(turn::RING_AFTER_S))
-            .push(Statement::new(include_str!("sql/forget_keys.sql")).bind(MAX_FORGOTTEN));
+            .push(
+                Statement::new(include_str!("sql/ring.sql"))
+                    .bind(MAX_RINGS)
+                    .bind(turn::RING_AFTER_S),
+            )
+            .push(Statement::new(include_str!("sql/forget_keys.sql")).bind(MAX_FORGOTTEN))
+            .push(
+                Statement::new(include_str!("sql/forget_audit.sql"))
+                    .bind(audit::KEPT_FOR_DAYS)
+                    .bind(MAX_FORGOTTEN),
+            )
+            .push(
+                Statement::new(include_str!("sql/go_on_erasing.sql"))
+                    .bind(MAX_ERASED_RUNS)
+                    .bind(MAX_ERASED_STEPS),
+            );
         let answers = self.database.batch(&batch).await?;
 
         let silent: Vec<Uuid> = answers.decode(ring)?;
@@ -71,7 +94,13 @@ impl Engine {
             forgotten: answers.affected(ring.saturating_add(1)),
             delivered: 0,
         };
-        let jobs: Vec<_> = silent.into_iter().map(|id| Job { step_id: StepId(id), delay_s: 0 }).collect();
+        let jobs: Vec<_> = silent
+            .into_iter()
+            .map(|id| Job {
+                step_id: StepId(id),
+                delay_s: 0,
+            })
+            .collect();
         if !jobs.is_empty() {
             self.ring(jobs).await;
         }

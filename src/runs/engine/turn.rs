@@ -157,7 +157,10 @@ impl Engine {
                 .collect();
             let rows: Vec<_> = settlements.iter().map(Settlement::row).collect();
             batch = batch.push(
-                Statement::new(include_str!("sql/settle.sql")).bind(turn).bind_json(&rows).bind(ring_after),
+                Statement::new(include_str!("sql/settle.sql"))
+                    .bind(turn)
+                    .bind_json(&rows)
+                    .bind(ring_after),
             );
             if !ledger.is_empty() {
                 batch = batch
@@ -190,6 +193,10 @@ pub(super) fn advance(batch: Batch, turn: ClaimId, ring_after_s: u32) -> Batch {
     batch
         .push(Statement::new(include_str!("sql/fail_runs.sql")))
         .push(Statement::new(include_str!("sql/stop_failing.sql")))
-        .push(Statement::new(include_str!("sql/advance.sql")).bind(turn).bind(ring_after_s))
+        .push(
+            Statement::new(include_str!("sql/advance.sql"))
+                .bind(turn)
+                .bind(ring_after_s),
+        )
         .push(Statement::new(include_str!("sql/end_runs.sql")))
 }

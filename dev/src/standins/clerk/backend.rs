@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -70,7 +70,8 @@ pub(super) fn routes(clerk: &Clerk) -> Router<Clerk> {
         .route("/sessions/{id}", get(read_session))
         .route("/sessions/{id}/revoke", post(revoke_session))
         .route("/users/{id}", get(read_user))
-        .fallback(nothing_here)
+        // A route, since a fallback is not reached in a router that is nested twice.
+        .route("/{*path}", any(nothing_here))
         .layer(from_fn_with_state(clerk.clone(), within_limit));
     // Clerk does not limit its JWKS.
     let all = Router::new().route("/jwks", get(jwks)).merge(limited);

@@ -62,10 +62,6 @@ impl SigningKey {
         })
     }
 
-    pub(super) fn kid(&self) -> &str {
-        &self.kid
-    }
-
     /// The signature over `message` by this algorithm.
     ///
     /// # Errors

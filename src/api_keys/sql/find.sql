@@ -1,0 +1,2 @@
+-- name: api_keys.find
+select find_api_key($1) as data

@@ -1,0 +1,11 @@
+-- name: api_keys.page
+-- $1 the id after which the page begins, or null · $2 how many rows
+select jsonb_build_object(
+    'id', k.id, 'name', k.name, 'prefix', k.prefix, 'scopes', k.scopes, 'requests_per_minute', k.requests_per_minute,
+    'created_by', k.created_by, 'created_at', k.created_at, 'expires_at', k.expires_at,
+    'last_used_at', k.last_used_at, 'revoked_at', k.revoked_at, 'rotated_from', k.rotated_from
+) as data
+from api_keys k
+where k.tenant_id = current_tenant() and ($1::uuid is null or k.id < $1::uuid)
+order by k.id desc
+limit $2::integer
