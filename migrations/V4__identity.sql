@@ -71,8 +71,9 @@ create table audit_log (
 );
 
 create index audit_log_listed on audit_log (tenant_id, id desc);
-create index audit_log_named on audit_log (tenant_name, id desc);
-create index audit_log_refused on audit_log (tenant_name, at) where outcome = 'refused';
+-- No tenant is named with nothing: strangers stand under it.
+create index audit_log_named on audit_log (coalesce(tenant_name, ''), id desc);
+create index audit_log_refused on audit_log (coalesce(tenant_name, ''), at) where outcome = 'refused';
 create index audit_log_old on audit_log (at);
 
 -- The operator sees tenants, not what is theirs: a transaction is in one tenant, or is the operator's, never both.
@@ -178,8 +179,8 @@ begin
     for turn in 1 .. 2 loop
         select count(*) into written from (
             select from audit_log a
-            where a.tenant_name is not distinct from of_tenant_name and a.outcome = 'refused'
-                and a.at > clock_timestamp() - interval '1 minute'
+            where coalesce(a.tenant_name, '') = coalesce(of_tenant_name, '') and a.outcome = 'refused'
+                and a.at > statement_timestamp() - interval '1 minute'
             limit most
         ) last_minute;
         if written >= most then

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aos::{
-    auth::{Principal, Role},
+    auth::Principal,
     body::{self, Body},
     database::Database,
     ids::RunId,
@@ -218,11 +218,7 @@ impl World {
     }
 
     fn principal(tenant: &str) -> Principal {
-        Principal {
-            tenant: tenant.parse().unwrap(),
-            subject: "test".to_owned(),
-            role: Role::Operator,
-        }
+        Principal::operator(tenant.parse().unwrap())
     }
 
     async fn agent(&self, tenant: &str) -> String {

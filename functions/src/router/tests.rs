@@ -40,6 +40,9 @@ fn isolate(changes: &[(&str, &str)]) -> Isolate {
             "DATABASE_URL" | "ENGINE_DATABASE_URL" => Some("postgres://u:p@ep-x.nowhere.invalid/d"),
             "UPSTASH_REDIS_REST_URL" => Some("https://redis.invalid"),
             "UPSTASH_REDIS_REST_TOKEN" => Some("token"),
+            "CLERK_ISSUER_URL" => Some("https://clerk.invalid"),
+            "CLERK_SECRET_KEY" => Some("sk_test_key"),
+            "CLERK_PUBLISHABLE_KEY" => Some("pk_test_key"),
             _ => None,
         });
         value.map(str::to_owned)

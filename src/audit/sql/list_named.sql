@@ -8,7 +8,7 @@ select jsonb_build_object(
     'target', a.target, 'outcome', a.outcome, 'code', a.code, 'request_id', a.request_id, 'sampled_of', a.sampled_of
 ) as data
 from audit_log a
-where a.tenant_name is not distinct from $6::text
+where coalesce(a.tenant_name, '') = coalesce($6::text, '')
     and ($1::uuid is null or a.id < $1::uuid)
     and ($3::text is null or a.action = $3)
     and ($4::text is null or a.outcome = $4)
