@@ -113,6 +113,24 @@ begin
 end
 $$;
 
+-- What the operator sets for a tenant: a JSON merge patch of tier, max_concurrent_steps and requests_per_minute.
+create function set_tenant(of_tenant uuid, patch jsonb) returns void
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    if not is_operator() then
+        raise exception 'only the operator sets what a tenant may use' using errcode = '42501';
+    end if;
+    update tenants t
+    set tier = coalesce(patch ->> 'tier', t.tier),
+        max_concurrent_steps = coalesce((patch ->> 'max_concurrent_steps')::integer, t.max_concurrent_steps),
+        requests_per_minute = case
+            when patch ? 'requests_per_minute' then (patch ->> 'requests_per_minute')::integer
+            else t.requests_per_minute
+        end
+    where t.id = of_tenant;
+end
+$$;
+
 -- What must be found before the tenant is known: the key with this hash, whatever its state, and its tenant. Notes that
 -- it was used, at most once a minute, so that a busy key is not a busy row.
 create function find_api_key(presented_hash text) returns jsonb
@@ -203,22 +221,19 @@ end
 $$;
 
 revoke all on function
-    enter_tenant(text, uuid), enter_operator(), find_api_key(text),
+    enter_tenant(text, uuid), enter_operator(), set_tenant(uuid, jsonb), find_api_key(text),
     note_done(uuid, uuid, text, text, text, text, text),
     note_refusal(uuid, text, text, text, text, text, text, text, integer),
     refuse_wider_api_key()
 from public;
 grant execute on function
-    enter_tenant(text, uuid), enter_operator(), is_operator(), find_api_key(text),
+    enter_tenant(text, uuid), enter_operator(), is_operator(), set_tenant(uuid, jsonb), find_api_key(text),
     note_done(uuid, uuid, text, text, text, text, text),
     note_refusal(uuid, text, text, text, text, text, text, text, integer)
 to aos_api;
 
--- A tenant reads its own row; only the operator changes one.
-drop policy tenant on tenants;
-create policy tenant on tenants for select to aos_api using (id = (select current_tenant()));
-create policy operator on tenants to aos_api using ((select is_operator())) with check ((select is_operator()));
-grant update (tier, max_concurrent_steps, requests_per_minute) on tenants to aos_api;
+-- A tenant reads its own row, the operator all of them. Nobody writes one but by the functions above.
+create policy operator on tenants for select to aos_api using ((select is_operator()));
 
 -- The API never reads a hash, and of a key that exists it changes nothing but its end.
 grant select (

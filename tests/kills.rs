@@ -24,10 +24,10 @@ fn ten_steps(client: &Client, round: usize) -> Value {
 /// Kills the Worker after `wait`, and starts it again.
 async fn kill_and_restart(world: &World, wait: Duration) {
     tokio::time::sleep(wait).await;
-    world.worker().kill();
+    world.kill_worker();
     // What the killed Worker had asked for is still being carried out: as in production, nobody hears the answer.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    world.worker().restart().await.expect("the Worker starts again");
+    world.restart_worker().await;
 }
 
 /// Lets leases pass and cron ring until the run has ended.
@@ -95,8 +95,8 @@ fn a_worker_killed_in_the_middle_of_a_run_leaves_nothing_undone_and_nothing_done
         let soak = std::env::var_os("AOS_SOAK").is_some();
         let mut random = Random::new(seed_from_environment(20_261_123));
         let client = world.client();
-        // Slow enough that a kill finds the run at work: half before the effect, half after it.
-        for action in [Action::Delay { ms: 40 }, Action::DelayAfter { ms: 60 }] {
+        // Slow enough that a kill finds the run at work, and mostly after an effect that nobody has noted yet.
+        for action in [Action::Delay { ms: 20 }, Action::DelayAfter { ms: 110 }] {
             world
                 .cloud
                 .standins()
@@ -106,8 +106,8 @@ fn a_worker_killed_in_the_middle_of_a_run_leaves_nothing_undone_and_nothing_done
         let rounds = if soak { 10 } else { 3 };
         client.agent().await;
         for round in 0..rounds {
-            // At random, but in each part of a run once: it takes some 800 ms.
-            let part = 800 / rounds as u64;
+            // At random, but in each part of a run once: it takes some 900 ms.
+            let part = 900 / rounds as u64;
             let wait = Duration::from_millis(round as u64 * part + random.below(part));
             let run = client.start(ten_steps(&client, round)).await;
             kill_and_restart(world, wait).await;

@@ -231,8 +231,8 @@ fn a_lost_doorbell_is_rung_again_by_cron() {
         world.until("the retry waits", Duration::from_secs(10), waits).await;
         // The local queue lives in memory: so the doorbell for the retry is lost.
         world.settle_down().await;
-        world.worker().kill();
-        world.worker().restart().await.expect("the Worker starts again");
+        world.kill_worker();
+        world.restart_worker().await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(client.steps(&run).await[0], "flaky: queued 1 provider_unavailable");
         world

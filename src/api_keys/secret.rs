@@ -118,8 +118,8 @@ mod tests {
         for bad in [
             "",
             "aos_",
-            &key[1..],
-            &key[..46],
+            key.trim_start_matches('a'),
+            key.split_at(46).0,
             &format!("{key}x"),
             &key.replace("aos_", "aos-"),
         ] {

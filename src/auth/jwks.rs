@@ -1,7 +1,7 @@
 //! The issuer's keys in one isolate: which of them are known, how old they are, and when the issuer may be asked again.
 //!
-//! - Keys are fresh for an hour. After that they are still served, for up to 24 hours, and [`Found::due`] says that
-//!   someone should call [`Jwks::refresh`] once the answer is out.
+//! - Keys are fresh for an hour. After that they are still served, for up to 24 hours, and who finds one is told
+//!   to refresh them once the answer is out; likewise when there are new ones that other isolates have not been given.
 //! - A key that is not known is asked for at most once in five minutes, however many tokens name one.
 //! - Requests share what has been fetched, never the fetching: a future that belongs to another request may be
 //!   cancelled with it. Who comes while another one asks waits for the result by looking.
@@ -38,7 +38,8 @@ const LONGEST_LOAD: Duration = Duration::from_secs(8);
 /// How often a request looks whether another one's load is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
-/// A key, and whether its set is due for a refresh.
+/// A key, and whether there is something to do for its set.
+#[derive(Debug)]
 pub(super) struct Found {
     pub(super) key: DecodingKey,
     /// Changes whenever a key was taken back.
@@ -61,6 +62,8 @@ struct State {
     /// The load that is under way: since when, and its number.
     loading: Option<(Timestamp, u64)>,
     loads: u64,
+    /// Fetched keys that other isolates have not been given yet.
+    unshared: Option<String>,
     failed_at: Option<Timestamp>,
     /// When the issuer was last asked for a key that was not known.
     asked_for_unknown_at: Option<Timestamp>,
@@ -125,17 +128,21 @@ impl Jwks {
         }
     }
 
-    /// Asks for the keys again if they are due; to be called when [`Found::due`] said so, after the response.
+    /// Asks for the keys again if they are too old, and leaves a copy for other isolates if these are new; to be called
+    /// when [`Found::due`] said so, after the response.
     pub(super) async fn refresh(&self, clock: &dyn Clock) {
-        let now = clock.now();
-        let number = {
-            let mut state = self.state();
-            if !state.is_due(now) {
-                return;
-            }
-            state.begin_load(now)
-        };
-        self.load(number, Load::Refresh, "", clock).await;
+        if let Some(number) = self.begin_refresh(clock.now()) {
+            self.load(number, Load::Refresh, "", clock).await;
+        }
+        let unshared = self.state().unshared.take();
+        if let Some(copy) = unshared {
+            self.source.keep(copy, STALE).await;
+        }
+    }
+
+    fn begin_refresh(&self, now: Timestamp) -> Option<u64> {
+        let mut state = self.state();
+        state.is_stale(now).then(|| state.begin_load(now))
     }
 
     fn look(&self, kid: &str, now: Timestamp) -> Look {
@@ -147,7 +154,7 @@ impl Jwks {
                     return Look::Found(Found {
                         key: key.clone(),
                         generation: state.generation,
-                        due: state.is_due(now),
+                        due: state.is_stale(now) || state.unshared.is_some(),
                     });
                 }
                 None if is_loading => return Look::Wait,
@@ -179,18 +186,14 @@ impl Jwks {
         };
         match fetched {
             Ok(keys) => {
-                let copy = keys.sealed(&self.seal);
-                let now = clock.now();
-                {
-                    let mut state = self.state();
-                    state.failed_at = None;
-                    // The issuer has just said that it has no such key.
-                    if load == Load::First && keys.get(kid).is_none() {
-                        state.asked_for_unknown_at = Some(now);
-                    }
-                    state.install(keys);
+                let mut state = self.state();
+                state.failed_at = None;
+                // The issuer has just said that it has no such key.
+                if load == Load::First && keys.get(kid).is_none() {
+                    state.asked_for_unknown_at = Some(clock.now());
                 }
-                self.source.keep(copy, STALE).await;
+                state.unshared = Some(keys.sealed(&self.seal));
+                state.install(keys);
             }
             Err(error) => {
                 tracing::warn!(issuer = self.issuer, %error, "the issuer's keys could not be fetched");
@@ -230,7 +233,7 @@ impl State {
         within(self.loading.map(|(since, _)| since), LONGEST_LOAD, now)
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
+    fn is_stale(&self, now: Timestamp) -> bool {
         self.keys.as_ref().is_some_and(|keys| keys.age(now) >= TTL)
             && !self.is_loading(now)
             && !within(self.failed_at, BETWEEN_FAILURES, now)

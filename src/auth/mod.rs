@@ -4,6 +4,7 @@
 //! never taken from anywhere else. Bearer tokens are verified by [`Tokens`], secrets by [`SharedSecret`]; a tenant's own
 //! keys are looked up in the database.
 
+mod cryptography;
 pub mod jwks;
 mod permission;
 mod principal;

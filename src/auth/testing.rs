@@ -11,9 +11,15 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures::future::{FutureExt, LocalBoxFuture};
+use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, EncodingKey, crypto};
-use rsa::{RsaPrivateKey, pkcs1::EncodeRsaPrivateKey, rand_core::OsRng, traits::PublicKeyParts};
+use jsonwebtoken::Algorithm;
+use rsa::{
+    Pkcs1v15Sign, Pss, RsaPrivateKey,
+    rand_core::OsRng,
+    sha2::{Digest, Sha256, Sha512},
+    traits::PublicKeyParts,
+};
 use serde_json::{Value, json};
 
 use super::jwks::{FetchKeysError, KeySource};
@@ -26,9 +32,45 @@ pub(super) const ISSUER: &str = "https://clerk.example.com";
 /// The time at which the tests begin, in seconds since 1970.
 pub(super) const NOW: i64 = 1_800_000_000;
 
+/// What signs tokens, by any algorithm that it can be used for.
+pub(super) enum SigningKey {
+    Rsa(RsaPrivateKey),
+    Secret(Vec<u8>),
+}
+
+impl SigningKey {
+    pub(super) fn from_secret(secret: &[u8]) -> Self {
+        Self::Secret(secret.to_vec())
+    }
+
+    fn sign(&self, message: &[u8], algorithm: Algorithm) -> Vec<u8> {
+        match (self, algorithm) {
+            (Self::Rsa(key), Algorithm::RS256) => key
+                .sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message))
+                .unwrap(),
+            (Self::Rsa(key), Algorithm::RS512) => key
+                .sign(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message))
+                .unwrap(),
+            (Self::Rsa(key), Algorithm::PS256) => {
+                let scheme = Pss::new::<Sha256>();
+                key.sign_with_rng(&mut OsRng, scheme, &Sha256::digest(message)).unwrap()
+            }
+            (Self::Secret(secret), Algorithm::HS256) => {
+                let mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
+                mac.chain_update(message).finalize().into_bytes().to_vec()
+            }
+            (Self::Secret(secret), Algorithm::HS512) => {
+                let mac = Hmac::<sha2::Sha512>::new_from_slice(secret).unwrap();
+                mac.chain_update(message).finalize().into_bytes().to_vec()
+            }
+            _ => panic!("{algorithm:?} is not for this key"),
+        }
+    }
+}
+
 /// An RSA key of 2,048 bits.
 pub(super) struct TestKey {
-    pub(super) signing: EncodingKey,
+    pub(super) signing: SigningKey,
     n: String,
     e: String,
 }
@@ -39,9 +81,9 @@ pub(super) fn key(number: usize) -> &'static TestKey {
     KEYS[number].get_or_init(|| {
         let private = RsaPrivateKey::new(&mut OsRng, 2048).unwrap();
         TestKey {
-            signing: EncodingKey::from_rsa_der(private.to_pkcs1_der().unwrap().as_bytes()),
             n: encode(&private.n().to_bytes_be()),
             e: encode(&private.e().to_bytes_be()),
+            signing: SigningKey::Rsa(private),
         }
     })
 }
@@ -62,10 +104,9 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// A token of these texts, which need not be JSON.
-pub(super) fn write(header: &str, payload: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
+pub(super) fn write(header: &str, payload: &str, key: &SigningKey, algorithm: Algorithm) -> String {
     let message = format!("{}.{}", encode(header.as_bytes()), encode(payload.as_bytes()));
-    let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
-    format!("{message}.{signature}")
+    format!("{message}.{}", encode(&key.sign(message.as_bytes(), algorithm)))
 }
 
 /// `token` with one of its three parts replaced.

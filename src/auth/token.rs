@@ -12,7 +12,7 @@ use serde::{
     de::{self, DeserializeOwned, IgnoredAny, Visitor},
 };
 
-use super::refusal::Refusal;
+use super::{cryptography, refusal::Refusal};
 
 /// The longest token that is looked at. Clerk's stay under 4 KiB, since browsers keep them in a cookie.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
@@ -108,6 +108,7 @@ pub(super) fn verified<C: DeserializeOwned>(
 ) -> Result<C, Refusal> {
     // Times are checked against our own clock, the issuer where the verifier was chosen, and the rest of the claims by
     // their type and by `Common`: the library sees to form, algorithm and signature.
+    cryptography::install();
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;

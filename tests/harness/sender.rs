@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aos_dev::{
     process::{Process, ProcessSpec, free_port},
     progress::Progress,
@@ -29,7 +29,7 @@ export default {
 /// The running sender. Stopped on drop.
 pub struct Sender {
     url: String,
-    _process: Process,
+    process: Process,
 }
 
 impl Sender {
@@ -83,7 +83,7 @@ impl Sender {
         }
         Ok(Self {
             url: format!("http://127.0.0.1:{port}"),
-            _process: process,
+            process,
         })
     }
 
@@ -93,7 +93,13 @@ impl Sender {
         let sending = async {
             let sent = reqwest::Client::new().post(&self.url).json(&messages).send().await?;
             let (status, text) = (sent.status(), sent.text().await?);
-            anyhow::ensure!(status.is_success(), "{status}: {text}");
+            ensure!(status.is_success(), "{status}: {text}");
+            // wrangler drops what it cannot deliver, and lets the sender think otherwise.
+            ensure!(
+                !self.process.output().contains("dropping it"),
+                "{}",
+                self.process.log_tail(5)
+            );
             Ok(())
         };
         sending

@@ -1,7 +1,11 @@
 //! One world per test binary, which its tests share or have to themselves by turns.
 
-use std::sync::OnceLock;
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::OnceLock,
+};
 
+use futures::FutureExt;
 use tokio::{runtime::Runtime, sync::RwLock};
 
 use crate::world::World;
@@ -31,24 +35,30 @@ impl Stage {
 
     /// Runs a test that minds nobody else, beside others that do not either.
     pub fn together(&self, test: impl AsyncFnOnce(&World)) {
-        let open = self.open();
-        open.runtime.block_on(async {
-            let _turn = open.turn.read().await;
-            let _on_failure = open.world.show_logs_on_panic();
-            test(&open.world).await;
+        let Open { runtime, world, turn } = self.open();
+        runtime.block_on(async {
+            let _turn = turn.read().await;
+            if let Err(panic) = AssertUnwindSafe(test(world)).catch_unwind().await {
+                eprintln!("{}", world.logs());
+                resume_unwind(panic);
+            }
         });
     }
 
     /// Runs a test that counts requests, sets faults, stops parts or moves the clock of rows: alone.
     pub fn alone(&self, test: impl AsyncFnOnce(&World)) {
-        let open = self.open();
-        open.runtime.block_on(async {
-            let _turn = open.turn.write().await;
-            let _on_failure = open.world.show_logs_on_panic();
-            open.world.clear_faults();
-            open.world.settle_down().await;
-            test(&open.world).await;
-            open.world.clear_faults();
+        let Open { runtime, world, turn } = self.open();
+        runtime.block_on(async {
+            let _turn = turn.write().await;
+            world.settle_down().await;
+            let outcome = AssertUnwindSafe(test(world)).catch_unwind().await;
+            world.clear_faults();
+            if let Err(panic) = outcome {
+                eprintln!("{}", world.logs());
+                // What this test had stopped the next one needs.
+                world.mend().await;
+                resume_unwind(panic);
+            }
         });
     }
 

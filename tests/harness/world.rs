@@ -12,6 +12,7 @@ use std::{
 use anyhow::Result;
 use aos_dev::{
     cloud::{CloudOptions, LocalCloud},
+    process::Process,
     progress::Progress,
     worker::{WorkerOptions, WorkerProcess},
 };
@@ -234,18 +235,45 @@ impl World {
         text
     }
 
-    /// Prints the Workers' logs if the test fails before this is dropped.
-    pub fn show_logs_on_panic(&self) -> impl Drop + '_ {
-        ShowLogs(self)
+    /// Kills wrangler and workerd of the first Worker, as a crash would. Its queue is in memory: what was in it is lost.
+    pub fn kill_worker(&self) {
+        self.worker().kill();
+        // The killed one could not take itself off the list by which wrangler finds the consumer of a queue.
+        let registry = self.worker_dir().join("registry");
+        if let Err(error) = std::fs::remove_dir_all(&registry) {
+            assert_eq!(
+                error.kind(),
+                std::io::ErrorKind::NotFound,
+                "{}: {error}",
+                registry.display()
+            );
+        }
+    }
+
+    /// Starts the first Worker again, with the same data.
+    pub async fn restart_worker(&self) {
+        self.worker().restart().await.expect("the Worker starts again");
+    }
+
+    /// Starts again what a failed test has left stopped.
+    pub(crate) async fn mend(&self) {
+        let is_down = |process: Option<Arc<Process>>| process.is_none_or(|process| process.exit_status().is_some());
+        if is_down(self.cloud.postgres().process()) {
+            self.cloud.postgres().restart().await.expect("PostgreSQL starts again");
+        }
+        if is_down(self.cloud.redis().process()) {
+            self.cloud.redis().restart().await.expect("Redis starts again");
+        }
+        for worker in self.cloud.workers() {
+            if is_down(worker.process()) {
+                worker.restart().await.expect("the Worker starts again");
+            }
+        }
     }
 }
 
-struct ShowLogs<'a>(&'a World);
-
-impl Drop for ShowLogs<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.0.logs());
-        }
-    }
+/// Whether a line says more than wrangler says at every start and about every request.
+fn is_telling(line: &str) -> bool {
+    const CHATTER: [&str; 5] = ["[wrangler:info]", "Your Worker", "Binding", "env.", "⎔"];
+    !line.trim().is_empty() && !CHATTER.iter().any(|chatter| line.starts_with(chatter))
 }

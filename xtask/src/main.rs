@@ -1,11 +1,14 @@
 //! The project's commands: `cargo xtask <command>`. Each is a file of its own and thin: what takes thought is in `dev/`.
 
+mod api;
+mod bench;
 mod build;
 mod deploy;
 mod dev;
 mod migrate;
 mod openapi;
 mod sample;
+mod soak;
 mod stages;
 mod test;
 mod token;
@@ -29,6 +32,10 @@ enum Command {
     Dev(dev::Arguments),
     /// Run every check: format, lints, docs, tests, build, sizes, and the end-to-end tests
     Test(test::Arguments),
+    /// Measure the whole local system: runs and steps per second, requests per step, latencies
+    Bench(bench::Arguments),
+    /// Run the proofs that take minutes
+    Soak(soak::Arguments),
     /// Build the Worker into build/ (what wrangler.toml calls)
     Build,
     /// Apply the migrations to the database of DATABASE_URL_DIRECT and make the Worker's users
@@ -46,6 +53,8 @@ async fn main() -> ExitCode {
     let outcome: Result<ExitCode> = match Arguments::parse().command {
         Command::Dev(arguments) => dev::run(arguments).await,
         Command::Test(arguments) => test::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
+        Command::Soak(arguments) => soak::run(arguments).await,
         Command::Build => build::run().await,
         Command::Migrate(arguments) => migrate::run(arguments).await,
         Command::Openapi(arguments) => openapi::run(arguments).await,

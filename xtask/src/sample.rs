@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use aos_dev::cloud::LocalCloud;
 use aos_dev::paths::{repository, state_dir};
-use reqwest::{Client, Method};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::Value;
 
+use crate::api::{Api, id_of};
 use crate::dev::say;
 
 const TENANT: &str = "demo";
@@ -20,13 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// When a request is refused, or the run does not succeed within a minute.
 pub(crate) async fn run(cloud: &LocalCloud) -> Result<()> {
-    let url = cloud.workers().first().context("there is no Worker")?.url();
-    let api = Api {
-        client: Client::new(),
-        url,
-        key: cloud.api_key().to_owned(),
-    };
-    let agent = agent(&api).await?;
+    let api = Api::new(cloud, TENANT)?;
+    let agent = api.agent(AGENT).await?;
     let text = std::fs::read_to_string(repository().join("examples/sample.json"))
         .context("cannot read examples/sample.json")?
         .replace("{{AGENT_ID}}", &agent)
@@ -51,37 +47,6 @@ pub(crate) async fn run(cloud: &LocalCloud) -> Result<()> {
         "    -H 'X-AOS-Tenant: {TENANT}' -H 'Content-Type: application/json' --data @.aos/sample.json"
     ));
     Ok(())
-}
-
-/// The id of the agent of that name, which is created the first time.
-async fn agent(api: &Api) -> Result<String> {
-    let mut cursor = String::new();
-    loop {
-        let page = api
-            .send(Method::GET, &format!("/v1/agents?limit=100{cursor}"), None)
-            .await?;
-        let agents = page["items"].as_array().context("the list of agents has no items")?;
-        if let Some(agent) = agents.iter().find(|agent| agent["name"] == AGENT) {
-            return id_of(agent);
-        }
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
-    }
-    let skills = ["http_call", "json_transform", "kv_store"];
-    let agent = api
-        .send(
-            Method::POST,
-            "/v1/agents",
-            Some(&json!({"name": AGENT, "allowed_skills": skills})),
-        )
-        .await?;
-    id_of(&agent)
-}
-
-fn id_of(thing: &Value) -> Result<String> {
-    Ok(thing["id"].as_str().context("the answer holds no id")?.to_owned())
 }
 
 /// Prints each change of the run's history as it appears, and returns the status in which the run ended.
@@ -124,36 +89,5 @@ async fn follow(api: &Api, id: &str, started: Instant) -> Result<String> {
             bail!("run {id} has not ended after {} s", PATIENCE.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// The API as the operator sees it, for one tenant.
-struct Api {
-    client: Client,
-    url: String,
-    key: String,
-}
-
-impl Api {
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        let what = format!("{method} {path}");
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.url))
-            .timeout(Duration::from_secs(30));
-        request = request.header("X-API-Key", &self.key).header("X-AOS-Tenant", TENANT);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await.with_context(|| format!("{what}: no answer"))?;
-        let status = response.status();
-        let text = response
-            .text()
-            .await
-            .with_context(|| format!("{what}: half an answer"))?;
-        if !status.is_success() {
-            bail!("{what} was answered with {status}: {text}");
-        }
-        serde_json::from_str(&text).with_context(|| format!("{what}: not JSON"))
     }
 }

@@ -135,11 +135,9 @@ fn a_tenant_cannot_raise_its_own_limits_nor_erase_anybody() {
         let tenant = test.tenant().await;
         let run = test.run().await;
         let api = entered(test).await;
-        let raised = api
-            .execute("update tenants set tier = 'enterprise'", &[])
-            .await
-            .unwrap();
-        assert_eq!(raised, 0, "its own row is not among those that it may change");
+        let raise = format!("select set_tenant('{}', '{{\"tier\": \"enterprise\"}}')", tenant.uuid());
+        refused(&api, &raise, DENIED).await;
+        refused(&api, "update tenants set tier = 'enterprise'", DENIED).await;
         let erase = format!("select erase_tenant('{}', 1, 1)", tenant.uuid());
         refused(&api, &erase, DENIED).await;
         for sql in [
@@ -166,6 +164,7 @@ fn a_tenant_cannot_raise_its_own_limits_nor_erase_anybody() {
         let engine = test.as_engine().await;
         engine.batch_execute("begin").await.unwrap();
         refused(&engine, &erase, DENIED).await;
+        refused(&engine, &raise, DENIED).await;
         refused(&engine, "select find_api_key('x')", DENIED).await;
         refused(&engine, "select enter_operator()", DENIED).await;
 

@@ -13,6 +13,9 @@ use crate::integrations::{
     upstash::{Command, Key, Upstash},
 };
 
+/// How long Redis may take for the copy: requests wait for it, and the issuer has the keys too.
+const COPY_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Why an issuer's keys could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchKeysError {
@@ -48,7 +51,7 @@ impl ClerkKeys {
     pub fn new(issuer: &str, clerk: Clerk, upstash: Upstash) -> Self {
         Self {
             clerk,
-            upstash,
+            upstash: upstash.with_timeout(COPY_TIMEOUT),
             copy: Key::jwks(issuer),
         }
     }

@@ -32,9 +32,19 @@ impl Scene {
         self.jwks.key(kid, &*self.clock).await
     }
 
-    /// `Ok(due)`
+    /// `Ok(due)`, where what is only to be shared has been.
     async fn is_due(&self, kid: &str) -> Result<bool, Refusal> {
+        self.key(kid).await?;
+        self.share().await;
         self.key(kid).await.map(|found| found.due)
+    }
+
+    /// Gives the other isolates what is new, and refreshes nothing.
+    async fn share(&self) {
+        let unshared = self.jwks.state().unshared.take();
+        if let Some(copy) = unshared {
+            self.issuer.keep(copy, STALE).await;
+        }
     }
 
     async fn refresh(&self) {
@@ -73,6 +83,17 @@ async fn a_second_isolate_takes_the_copy_of_the_first() {
 }
 
 #[tokio::test]
+async fn the_copy_is_left_behind_the_answer() {
+    let scene = Scene::new();
+    assert!(scene.key("a").await.unwrap().due);
+    assert!(scene.issuer.copy.lock().unwrap().is_none());
+    scene.refresh().await;
+    assert!(scene.issuer.copy.lock().unwrap().is_some());
+    assert!(!scene.key("a").await.unwrap().due);
+    assert_eq!(scene.issuer.fetches(), 1);
+}
+
+#[tokio::test]
 async fn a_copy_that_is_not_ours_or_of_another_issuer_is_not_used() {
     let scene = Scene::new();
     for make in [
@@ -84,6 +105,8 @@ async fn a_copy_that_is_not_ours_or_of_another_issuer_is_not_used() {
         ),
     ] {
         assert!(make.key("a", &*scene.clock).await.is_ok());
+        make.refresh(&*scene.clock).await;
+        assert!(scene.issuer.copy.lock().unwrap().is_some());
         let fetches = scene.issuer.fetches();
         assert_eq!(scene.neighbour().is_due("a").await, Ok(false));
         assert_eq!(scene.issuer.fetches(), fetches + 1);
@@ -197,7 +220,7 @@ async fn a_flood_of_unknown_keys_on_a_cold_isolate_asks_the_issuer_once() {
 #[tokio::test]
 async fn after_a_rotation_the_new_key_passes_within_one_fetch_and_the_old_one_stops() {
     let scene = Scene::new();
-    let before = scene.key("a").await.ok().unwrap().generation;
+    let before = scene.key("a").await.unwrap().generation;
     scene.issuer.publishes(&[("b", key(1))]);
     let found = join_all((0..20).map(|_| scene.is_due("b"))).await;
     assert!(found.iter().all(|found| *found == Ok(false)), "{found:?}");
@@ -214,7 +237,7 @@ async fn after_a_rotation_the_new_key_passes_within_one_fetch_and_the_old_one_st
 #[tokio::test]
 async fn a_key_that_is_added_takes_nothing_back() {
     let scene = Scene::new();
-    let before = scene.key("a").await.ok().unwrap().generation;
+    let before = scene.key("a").await.unwrap().generation;
     scene.issuer.publishes(&[("a", key(0)), ("b", key(1))]);
     assert_eq!(scene.is_due("b").await, Ok(false));
     assert_eq!(scene.jwks.generation(), before);

@@ -7,13 +7,13 @@ mod vectors;
 
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::{
     jwks::Seal,
-    testing::{Hand, ISSUER, Issuer, NOW, changed, key, write},
+    testing::{Hand, ISSUER, Issuer, NOW, SigningKey, changed, key, write},
 };
 
 const PARTY: &str = "https://app.example.com";
@@ -82,7 +82,7 @@ fn service(header: Value, claims: Value) -> String {
     let base =
         json!({"iss": SERVICE_ISSUER, "sub": "billing", "tenant": "acme", "roles": ["developer"], "exp": NOW + 600});
     let claims = changed(base, claims);
-    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    let secret = SigningKey::from_secret(SECRET.as_bytes());
     write(&header.to_string(), &claims.to_string(), &secret, Algorithm::HS256)
 }
 

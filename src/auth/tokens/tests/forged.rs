@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::testing::{encode, with_part};
 
 /// A session by this `alg`, signed by another algorithm with a key of any kind.
-fn confused(alg: &str, signing: &EncodingKey, algorithm: Algorithm) -> String {
+fn confused(alg: &str, signing: &SigningKey, algorithm: Algorithm) -> String {
     let header = changed(session_header(), json!({ "alg": alg }));
     write(&header.to_string(), &session_claims().to_string(), signing, algorithm)
 }
@@ -15,7 +15,7 @@ fn unsigned(header: Value) -> String {
 }
 
 /// A service token by any `alg`, key and algorithm.
-fn any_service(header: Value, signing: &EncodingKey, algorithm: Algorithm) -> String {
+fn any_service(header: Value, signing: &SigningKey, algorithm: Algorithm) -> String {
     let claims = json!({"iss": SERVICE_ISSUER, "sub": "x", "tenant": "t", "roles": ["developer"], "exp": NOW + 60});
     write(&header.to_string(), &claims.to_string(), signing, algorithm)
 }
@@ -126,8 +126,8 @@ async fn another_issuers_token_is_refused() {
 async fn no_algorithm_but_the_issuers_own_is_accepted() {
     use Refusal::{CriticalHeader, MachineToken, WrongAlgorithm, WrongSignature, WrongType};
 
-    let modulus = EncodingKey::from_secret(&key(0).modulus());
-    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    let modulus = SigningKey::from_secret(&key(0).modulus());
+    let secret = SigningKey::from_secret(SECRET.as_bytes());
     let rsa = &key(0).signing;
     let (hs, rs) = (Algorithm::HS256, Algorithm::RS256);
     are_refused([
@@ -234,7 +234,7 @@ async fn no_key_but_the_issuers_own_is_accepted() {
     let of_another = claiming(json!({"jti": "x"})).rsplit('.').next().unwrap().to_owned();
     let claims = |changes| encode(changed(session_claims(), changes).to_string().as_bytes());
     let header = encode(changed(session_header(), json!({"x": 1})).to_string().as_bytes());
-    let other_secret = EncodingKey::from_secret(b"another-secret-of-thirty-two-bytes");
+    let other_secret = SigningKey::from_secret(b"another-secret-of-thirty-two-bytes");
     are_refused([
         ("no kid", session(json!({"kid": null}), json!({})), NoKey),
         ("an empty kid", session(json!({"kid": ""}), json!({})), NoKey),

@@ -69,7 +69,13 @@ async fn when_a_key_is_taken_back_what_it_signed_is_forgotten() {
 async fn who_should_refresh_the_keys_is_told_so() {
     let scene = Scene::new();
     let token = |number: u32| claiming(json!({"exp": NOW + 100_000, "jti": number.to_string()}));
+    assert!(
+        scene.tokens.verify(&token(0)).await.unwrap().keys_are_due,
+        "other isolates have no copy yet"
+    );
+    scene.tokens.refresh_keys().await;
     assert!(!scene.tokens.verify(&token(1)).await.unwrap().keys_are_due);
+    assert_eq!(scene.issuer.fetches(), 1);
     scene.clock.passes(Duration::from_secs(3_600));
     assert!(scene.tokens.verify(&token(2)).await.unwrap().keys_are_due);
     scene.tokens.refresh_keys().await;
