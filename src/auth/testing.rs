@@ -34,7 +34,7 @@ pub(super) const NOW: i64 = 1_800_000_000;
 
 /// What signs tokens, by any algorithm that it can be used for.
 pub(super) enum SigningKey {
-    Rsa(RsaPrivateKey),
+    Rsa(Box<RsaPrivateKey>),
     Secret(Vec<u8>),
 }
 
@@ -83,7 +83,7 @@ pub(super) fn key(number: usize) -> &'static TestKey {
         TestKey {
             n: encode(&private.n().to_bytes_be()),
             e: encode(&private.e().to_bytes_be()),
-            signing: SigningKey::Rsa(private),
+            signing: SigningKey::Rsa(Box::new(private)),
         }
     })
 }

@@ -222,11 +222,7 @@ impl World {
         let mut text = String::new();
         for worker in self.cloud.workers() {
             let log = std::fs::read_to_string(worker.log()).unwrap_or_default();
-            // wrangler says in a line of its own what the Worker has said about each request.
-            let lines: Vec<&str> = log
-                .lines()
-                .filter(|line| !line.is_empty() && !line.starts_with("[wrangler:info]"))
-                .collect();
+            let lines: Vec<&str> = log.lines().filter(|line| is_telling(line)).collect();
             text.push_str(&format!("--- the end of {} ---\n", worker.log().display()));
             for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
                 text.extend(line.chars().take(LOG_WIDTH).chain(['\n']));
