@@ -12,7 +12,7 @@ fn ten_steps(client: &Client, round: usize) -> Value {
     let step = |i: usize| {
         let (id, before) = (format!("s{i}"), format!("s{}", i.saturating_sub(1)));
         let needs: &[&str] = if i == 0 { &[] } else { &[&before] };
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             client.http(&id, "POST", &format!("/effects/kill-{round}-{i}"), needs)
         } else {
             pure(&id, needs)

@@ -327,7 +327,7 @@ fn listed(problem: &Value) -> Vec<String> {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} → {}\n", self.line, self.status)?;
+        writeln!(f, "{} → {}", self.line, self.status)?;
         if self.json.is_null() {
             f.write_str(&String::from_utf8_lossy(&self.body))
         } else {

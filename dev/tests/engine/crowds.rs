@@ -21,7 +21,7 @@ fn random_graph(seed: &mut u64) -> Value {
     (0..n)
         .map(|i| {
             let needs: Vec<String> = (0..i)
-                .filter(|_| next(seed) % 3 == 0)
+                .filter(|_| next(seed).is_multiple_of(3))
                 .map(|j| format!("s{j}"))
                 .collect();
             pure(

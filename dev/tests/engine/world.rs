@@ -332,7 +332,7 @@ impl World {
 
     /// How often an effect arrived at the stand-in.
     pub(crate) fn effects(&self, counter: &str) -> u64 {
-        self.standins.effects().tally(counter).count as u64
+        self.standins.effects().tally(counter).count
     }
 }
 
