@@ -138,6 +138,15 @@ async fn sequential(cloud: &LocalCloud, api: &Api, agent: &str) -> Result<()> {
         ms(took),
         ms(took) / LENGTH as f64
     );
+    let mut turns: Vec<f64> = counted
+        .requests
+        .iter()
+        .filter(|request| request.label == "turn.pick")
+        .filter_map(|request| request.duration_ms)
+        .collect();
+    turns.sort_unstable_by(f64::total_cmp);
+    let median = turns.get(turns.len() / 2).copied().unwrap_or_default();
+    println!("  of that in a turn    {median:8.2} ms median, as the gateway sees it");
     println!(
         "  Neon                 {:8} requests of the POST and the engine (n + 2 = {}; a doorbell too many is one more)",
         counted.labelled("runs.create") + counted.labelled("turn.pick"),
