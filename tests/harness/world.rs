@@ -35,7 +35,7 @@ pub struct World {
 }
 
 impl World {
-    /// Brings everything up with this many Workers.
+    /// Brings everything up with this many Workers; says how far it is where `AOS_TEST_PROGRESS` is set.
     ///
     /// # Errors
     /// When a part does not come up.
