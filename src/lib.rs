@@ -30,5 +30,6 @@ pub mod platform;
 pub mod problem;
 pub mod readiness;
 pub mod runs;
+pub mod sessions;
 pub mod skills;
 pub mod tenants;

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The folder of the documentation that holds one page per problem code.
-pub const DOCS_BASE: &str = "https://aos.dev/docs/problems/";
+/// The page of the documentation that explains every problem code, up to the code.
+pub const DOCS_BASE: &str = "https://aos.dev/docs/problems#";
 
 /// One bad field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

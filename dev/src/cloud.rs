@@ -84,6 +84,8 @@ pub struct LocalCloud {
 
 struct Settings {
     api_key: String,
+    machine_token: String,
+    jwt_secret: String,
     database_url: String,
     engine_database_url: String,
     database_url_direct: String,
@@ -176,6 +178,7 @@ impl LocalCloud {
     pub fn env(&self) -> BTreeMap<&'static str, String> {
         let mut env = BTreeMap::from([
             ("AOS_API_KEY", self.settings.api_key.clone()),
+            ("MACHINE_SECRET_TOKEN", self.settings.machine_token.clone()),
             ("NEON_HTTP_ENDPOINT", self.neon.endpoint()),
             ("DATABASE_URL", self.settings.database_url.clone()),
             ("ENGINE_DATABASE_URL", self.settings.engine_database_url.clone()),
@@ -295,8 +298,11 @@ impl LocalCloud {
             ("UPSTASH_REDIS_REST_URL", self.upstash.url()),
             ("UPSTASH_REDIS_REST_TOKEN", self.upstash.token().to_owned()),
             ("HTTP_ALLOWED_LOOPBACK_PORTS", standins_port.to_string()),
+            ("MACHINE_SECRET_TOKEN", self.settings.machine_token.clone()),
+            ("JWT_SECRET", self.settings.jwt_secret.clone()),
         ];
-        Ok(vars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        let vars = vars.into_iter().chain(self.standins.clerk().settings());
+        Ok(vars.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// wrangler reloads when its files change. A developer wants that after a build, a running test does not.
@@ -326,6 +332,8 @@ async fn prepare_database(postgres: &Postgres) -> Result<Settings> {
     .await?;
     Ok(Settings {
         api_key: secrets::generate()?,
+        machine_token: secrets::generate()?,
+        jwt_secret: secrets::generate()?,
         database_url: report
             .database_url
             .context("a given password makes a connection string")?,

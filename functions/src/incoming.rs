@@ -6,7 +6,6 @@ use std::{str::FromStr, sync::Arc};
 use aos::{
     body::{self, MAX_BODY_BYTES},
     idempotency::IdempotencyKey,
-    platform::JobQueue,
     problem::Problem,
 };
 use axum::{
@@ -30,12 +29,16 @@ use crate::{
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The headers that endpoints look at. Each costs a way over the border to JavaScript, so the others stay there.
-const HEADERS: [HeaderName; 6] = [
+const HEADERS: [HeaderName; 10] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
+    header::COOKIE,
+    header::ORIGIN,
     IDEMPOTENCY_KEY,
+    caller::ADDRESS,
     caller::API_KEY,
+    caller::MACHINE_TOKEN,
     caller::TENANT,
 ];
 /// What a body may be: JSON, or JSON that is a merge patch (RFC 7396).
@@ -55,17 +58,9 @@ pub(crate) async fn answer(request: web_sys::Request, env: Env, context: Context
 }
 
 fn scope(env: Env, context: Context) -> Scope {
-    let queue = Arc::new(WorkersQueue(env));
-    let ring_after = move |jobs| {
-        let queue = Arc::clone(&queue);
-        context.wait_until(async move {
-            if let Err(error) = queue.ring(jobs).await {
-                tracing::warn!(%error, "the queue could not be rung; the cron will");
-            }
-        });
-    };
     Scope {
-        ring_after: Arc::new(ring_after),
+        after: Arc::new(move |work| context.wait_until(work)),
+        jobs: Arc::new(WorkersQueue(env)),
     }
 }
 

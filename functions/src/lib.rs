@@ -5,6 +5,7 @@
 
 mod agents;
 mod answer;
+mod api_keys;
 mod caller;
 mod consumer;
 mod cron;
@@ -13,10 +14,13 @@ mod log;
 mod openapi;
 mod operations;
 mod platform;
+mod rights;
 mod router;
 mod runs;
+mod sessions;
 mod skills;
 mod state;
+mod tenants;
 
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event, web_sys};
 

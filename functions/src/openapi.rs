@@ -15,6 +15,26 @@ pub(crate) struct PageParams {
     cursor: Option<String>,
 }
 
+/// The query of the audit log.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query that `aos::audit` reads")]
+pub(crate) struct AuditParams {
+    /// Entries of a page.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Only this action.
+    action: Option<String>,
+    /// `done` or `refused`.
+    outcome: Option<String>,
+    /// Only this actor.
+    actor: Option<String>,
+    /// The operator's: refusals of strangers, who belong to no tenant.
+    strangers: Option<bool>,
+}
+
 /// The header of a request that may be sent again.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

@@ -4,46 +4,57 @@
 use std::sync::Arc;
 
 use aos::{
+    auth::Permission,
     config::Misconfigured,
-    platform::{Clock, Job},
+    platform::{Clock, JobQueue},
     problem::{FieldError, Problem},
 };
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, Method, Uri},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing,
 };
+use futures::future::LocalBoxFuture;
 use tower_service::Service;
 use tracing::Instrument;
 
 use crate::{
     agents,
     answer::{self, Refused},
-    caller, log, operations, runs, skills,
+    api_keys,
+    caller::{self, Gate, RequestId, gate},
+    log, operations, rights, runs, sessions, skills,
     state::{App, Isolate},
+    tenants,
 };
 
 /// Builds the router and the list of its routes from one table.
 macro_rules! routes {
     (
         open { $($open_method:ident $open_path:literal => $open:path,)* }
-        closed { $($method:ident $path:literal => $endpoint:path,)* }
+        closed { $($method:ident $path:literal $permission:ident => $endpoint:path,)* }
     ) => {
-        /// Every route: its method in lower case, its path, whether it is open.
-        #[cfg(test)]
-        const ROUTES: &[(&str, &str, bool)] = &[
-            $((stringify!($open_method), $open_path, true),)*
-            $((stringify!($method), $path, false),)*
+        /// Every route: its method in lower case, its path, and what it needs; nothing if it is open.
+        #[cfg(not(target_arch = "wasm32"))]
+        pub(crate) const ROUTES: &[(&str, &str, Option<Permission>)] = &[
+            $((stringify!($open_method), $open_path, None),)*
+            $((stringify!($method), $path, Some(Permission::$permission)),)*
         ];
 
         /// The router, for one isolate.
         pub(crate) fn router(app: &Arc<App>) -> Router {
             let open = Router::new()$(.route($open_path, routing::$open_method($open)))*;
-            let closed = Router::new()$(.route($path, routing::$method($endpoint)))*
-                .route_layer(from_fn_with_state(Arc::clone(app), authenticate));
+            let closed = Router::new()$(.route($path, routing::$method($endpoint).route_layer(from_fn_with_state(
+                Gate {
+                    app: Arc::clone(app),
+                    permission: Permission::$permission,
+                    route: concat!(stringify!($method), " ", $path),
+                },
+                gate,
+            ))))*;
             open.merge(closed)
                 .route_layer(from_fn(note_route))
                 .fallback(no_such_route)
@@ -59,22 +70,37 @@ routes! {
         get "/readyz" => operations::readyz,
         get "/version" => operations::version,
         get "/openapi.json" => operations::openapi,
+        get "/v1/public-config" => sessions::public_config,
     }
     closed {
-        post "/v1/agents" => agents::create,
-        get "/v1/agents" => agents::list,
-        get "/v1/agents/{id}" => agents::read,
-        patch "/v1/agents/{id}" => agents::patch,
-        delete "/v1/agents/{id}" => agents::delete,
-        post "/v1/runs" => runs::create,
-        get "/v1/runs" => runs::list,
-        get "/v1/runs/{id}" => runs::read,
-        get "/v1/runs/{id}/steps" => runs::steps,
-        get "/v1/runs/{id}/steps/{key}" => runs::step,
-        get "/v1/runs/{id}/history" => runs::history,
-        post "/v1/runs/{id}/cancel" => runs::cancel,
-        get "/v1/skills" => skills::list,
-        get "/v1/skills/{name}" => skills::read,
+        post "/v1/agents" AgentsWrite => agents::create,
+        get "/v1/agents" AgentsRead => agents::list,
+        get "/v1/agents/{id}" AgentsRead => agents::read,
+        patch "/v1/agents/{id}" AgentsWrite => agents::patch,
+        delete "/v1/agents/{id}" AgentsWrite => agents::delete,
+        post "/v1/runs" RunsCreate => runs::create,
+        get "/v1/runs" RunsRead => runs::list,
+        get "/v1/runs/{id}" RunsRead => runs::read,
+        get "/v1/runs/{id}/steps" RunsRead => runs::steps,
+        get "/v1/runs/{id}/steps/{key}" RunsRead => runs::step,
+        get "/v1/runs/{id}/history" RunsRead => runs::history,
+        post "/v1/runs/{id}/cancel" RunsCancel => runs::cancel,
+        get "/v1/skills" SkillsRead => skills::list,
+        get "/v1/skills/{name}" SkillsRead => skills::read,
+        get "/v1/session" IdentityRead => sessions::current,
+        get "/v1/sessions" SessionsRead => sessions::list,
+        post "/v1/sessions/{id}/revoke" SessionsRevoke => sessions::revoke,
+        get "/v1/api-keys" ApiKeysRead => api_keys::list,
+        post "/v1/api-keys" ApiKeysManage => api_keys::create,
+        get "/v1/api-keys/{id}" ApiKeysRead => api_keys::read,
+        delete "/v1/api-keys/{id}" ApiKeysManage => api_keys::revoke,
+        post "/v1/api-keys/{id}/rotate" ApiKeysManage => api_keys::rotate,
+        get "/v1/rbac/matrix" RbacRead => rights::matrix,
+        get "/v1/audit" AuditRead => rights::audit,
+        get "/v1/tenants" TenantsRead => tenants::list,
+        get "/v1/tenants/{id}" TenantsRead => tenants::read,
+        patch "/v1/tenants/{id}" TenantsManage => tenants::patch,
+        delete "/v1/tenants/{id}" TenantsManage => tenants::erase,
     }
 }
 
@@ -84,8 +110,10 @@ const HEALTH: &str = "/healthz";
 /// What one request brings along besides itself.
 #[derive(Clone)]
 pub(crate) struct Scope {
-    /// Rings the queue once the answer is out.
-    pub(crate) ring_after: Arc<dyn Fn(Vec<Job>) + Send + Sync>,
+    /// Does something once the answer is out.
+    pub(crate) after: Arc<dyn Fn(LocalBoxFuture<'static, ()>) + Send + Sync>,
+    /// The queue.
+    pub(crate) jobs: Arc<dyn JobQueue>,
 }
 
 /// Answers a request.
@@ -96,6 +124,7 @@ pub(crate) async fn serve(isolate: &Isolate, scope: Scope, mut request: Request)
     let request_id = log::new_id(clock);
     let span = tracing::error_span!("request", request_id, tenant = tracing::field::Empty);
     request.extensions_mut().insert(scope);
+    request.extensions_mut().insert(RequestId(request_id.clone()));
 
     async {
         let response = route(isolate, request).await;
@@ -140,18 +169,6 @@ fn problem_of(misconfigured: &Misconfigured, headers: &HeaderMap) -> Problem {
             .collect();
     }
     problem
-}
-
-/// Lets the caller of a closed route in, or turns the request away.
-async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    match caller::identify(request.headers(), &app.settings.operator_key) {
-        Ok(principal) => {
-            tracing::Span::current().record("tenant", principal.tenant.as_str());
-            request.extensions_mut().insert(principal);
-            next.run(request).await
-        }
-        Err(problem) => Refused(problem).into_response(),
-    }
 }
 
 /// Tells the log which route it was.

@@ -22,6 +22,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
+use futures::FutureExt;
 
 use crate::{
     answer::{self, Refused},
@@ -68,7 +69,15 @@ pub(crate) async fn create(
             step_id: *step_id,
             delay_s: 0,
         });
-        (scope.ring_after)(jobs.collect());
+        let (queue, jobs) = (scope.jobs, jobs.collect());
+        (scope.after)(
+            async move {
+                if let Err(error) = queue.ring(jobs).await {
+                    tracing::warn!(%error, "the queue could not be rung; the cron will");
+                }
+            }
+            .boxed_local(),
+        );
     }
     answer::created(&created.answer)
 }

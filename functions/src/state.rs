@@ -4,8 +4,11 @@
 use std::sync::{Arc, OnceLock};
 
 use aos::{
+    api_keys::RememberedKeys,
+    auth::Tokens,
     config::{Environment, Misconfigured, Settings},
     database::Database,
+    limits::Limiter,
     platform::{Clock, Fetch, JobQueue, Platform},
     runs::engine::{Engine, EngineSettings},
     skills::{Registry, Services},
@@ -37,6 +40,12 @@ pub(crate) struct App {
     pub(crate) database: Database,
     pub(crate) registry: Arc<Registry>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What bearer tokens are checked with, and those that were.
+    pub(crate) tokens: Tokens,
+    /// The API keys of the last minute.
+    pub(crate) api_keys: RememberedKeys,
+    /// How often who may call.
+    pub(crate) limiter: Limiter,
     fetch: Arc<dyn Fetch>,
     services: Services,
 }
@@ -87,6 +96,9 @@ impl App {
                 address_rules,
                 upstash: Some(settings.upstash.clone()),
             },
+            tokens: settings.tokens(&clock),
+            api_keys: RememberedKeys::default(),
+            limiter: Limiter::new(settings.upstash.clone(), Arc::clone(&clock)),
             settings,
             clock,
             fetch,

@@ -238,8 +238,13 @@ impl World {
 
     /// Creates a run of `tenant` from steps in the wire form.
     pub(crate) async fn create_for(&self, tenant: &str, steps: Value) -> RunId {
+        self.create_with_input(tenant, steps, json!({})).await
+    }
+
+    /// The same, with an input.
+    pub(crate) async fn create_with_input(&self, tenant: &str, steps: Value, input: Value) -> RunId {
         let agent = self.agent(tenant).await;
-        let body = json!({"agent_id": agent, "plan": {"steps": steps}, "input": {}});
+        let body = json!({"agent_id": agent, "plan": {"steps": steps}, "input": input});
         let body = body::parse(body.to_string().as_bytes()).unwrap();
         let created = create::create(&self.api, &self.engine.skills, &Self::principal(tenant), None, body, 60)
             .await

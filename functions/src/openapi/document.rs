@@ -1,19 +1,28 @@
 //! The document as a whole: what stands at every route is added here, once.
 
-use aos::{auth::MAX_TENANT_CHARS, problem::Problem};
+use aos::{
+    auth::{MAX_TENANT_CHARS, Permission},
+    problem::Problem,
+};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
         ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
+        extensions::ExtensionsBuilder,
         header::HeaderBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
         schema::{ObjectBuilder, Type},
-        security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
+use crate::router::ROUTES;
+
 /// Names of components.
 const API_KEY: &str = "apiKey";
+const BEARER: &str = "bearer";
+const MACHINE: &str = "machineToken";
+const COOKIE: &str = "sessionCookie";
 const TENANT: &str = "Tenant";
 const REQUEST_ID: &str = "RequestId";
 
@@ -36,6 +45,11 @@ pub fn openapi_json() -> String {
         crate::runs::create, crate::runs::list, crate::runs::read, crate::runs::steps, crate::runs::step,
         crate::runs::history, crate::runs::cancel,
         crate::skills::list, crate::skills::read,
+        crate::sessions::current, crate::sessions::public_config, crate::sessions::list, crate::sessions::revoke,
+        crate::api_keys::create, crate::api_keys::list, crate::api_keys::read, crate::api_keys::revoke,
+        crate::api_keys::rotate,
+        crate::rights::matrix, crate::rights::audit,
+        crate::tenants::list, crate::tenants::read, crate::tenants::patch, crate::tenants::erase,
         crate::operations::healthz, crate::operations::readyz, crate::operations::version, crate::operations::openapi,
     ),
     components(schemas(Problem)),
@@ -43,6 +57,9 @@ pub fn openapi_json() -> String {
         (name = "agents", description = "Named workers: what they are told, which skills they may use, their limits"),
         (name = "runs", description = "Plans being carried out"),
         (name = "skills", description = "What agents can do"),
+        (name = "identity", description = "Who is calling, and who may do what"),
+        (name = "api-keys", description = "A tenant's own keys"),
+        (name = "tenants", description = "The owners of data, for the operator"),
         (name = "operations", description = "Is it alive, is it ready, what is it"),
     ),
     modifiers(&Everywhere),
@@ -57,7 +74,7 @@ struct Common {
     applies: fn(&str, &Operation) -> bool,
 }
 
-const COMMON: [Common; 9] = [
+const COMMON: [Common; 12] = [
     Common {
         status: 400,
         name: "BadRequest",
@@ -67,7 +84,14 @@ const COMMON: [Common; 9] = [
     Common {
         status: 401,
         name: "Unauthenticated",
-        description: "`unauthenticated`",
+        description: "`unauthenticated`; `token_expired`; `session_revoked`; `api_key_expired`; `api_key_revoked`",
+        applies: |path, _| is_closed(path),
+    },
+    Common {
+        status: 403,
+        name: "Forbidden",
+        description: "`forbidden`: the caller lacks the permission `x-aos-permission`; `origin_not_allowed`; \
+            `tenant_not_selectable`",
         applies: |path, _| is_closed(path),
     },
     Common {
@@ -81,6 +105,12 @@ const COMMON: [Common; 9] = [
         name: "MethodNotAllowed",
         description: "`method_not_allowed`; see the header `Allow`",
         applies: |_, _| true,
+    },
+    Common {
+        status: 410,
+        name: "Gone",
+        description: "`tenant_erased`",
+        applies: |path, _| is_closed(path),
     },
     Common {
         status: 413,
@@ -101,6 +131,12 @@ const COMMON: [Common; 9] = [
         applies: |path, _| is_closed(path),
     },
     Common {
+        status: 429,
+        name: "TooManyRequests",
+        description: "`rate_limited`; see the header `Retry-After`",
+        applies: |path, _| is_closed(path),
+    },
+    Common {
         status: 500,
         name: "Internal",
         description: "`internal`",
@@ -114,8 +150,9 @@ const COMMON: [Common; 9] = [
     },
 ];
 
+/// What the table of routes says of those under this path.
 fn is_closed(path: &str) -> bool {
-    path.starts_with("/v1/")
+    ROUTES.iter().any(|(_, route, needs)| *route == path && needs.is_some())
 }
 
 struct Everywhere;
@@ -123,8 +160,9 @@ struct Everywhere;
 impl Modify for Everywhere {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
-        let key = ApiKeyValue::with_description("X-API-Key", "The operator's key");
-        components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
+        for (name, scheme) in credentials() {
+            components.add_security_scheme(name, scheme);
+        }
         components.parameters.insert(TENANT.to_owned(), RefOr::T(tenant()));
         let request_id = HeaderBuilder::new().description(Some("The id of the request")).build();
         components.headers.insert(REQUEST_ID.to_owned(), RefOr::T(request_id));
@@ -134,28 +172,67 @@ impl Modify for Everywhere {
                 .insert(common.name.to_owned(), RefOr::T(problem(common.description)));
         }
         for (path, item) in &mut document.paths.paths {
-            for operation in operations(item) {
+            for (method, operation) in operations(item) {
+                if let Some(permission) = permission(method, path) {
+                    let extension = ExtensionsBuilder::new()
+                        .add("x-aos-permission", permission.as_str())
+                        .build();
+                    operation.extensions.get_or_insert_default().merge(extension);
+                }
                 everywhere(path, operation);
             }
         }
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
     [
-        &mut item.get,
-        &mut item.post,
-        &mut item.put,
-        &mut item.patch,
-        &mut item.delete,
+        ("get", &mut item.get),
+        ("post", &mut item.post),
+        ("put", &mut item.put),
+        ("patch", &mut item.patch),
+        ("delete", &mut item.delete),
     ]
     .into_iter()
-    .flatten()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// What a caller of a closed route must be allowed to do.
+fn permission(method: &str, path: &str) -> Option<Permission> {
+    ROUTES
+        .iter()
+        .find(|(known, route, _)| *known == method && *route == path)?
+        .2
+}
+
+/// The credentials, of which a request carries exactly one.
+fn credentials() -> [(&'static str, SecurityScheme); 4] {
+    let header =
+        |name: &str, what: &str| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, what)));
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some(
+            "A session token of Clerk's, or a service token signed with `JWT_SECRET`",
+        ))
+        .build();
+    let cookie = ApiKeyValue::with_description("__session", "A session token of Clerk's, in a browser");
+    [
+        (
+            API_KEY,
+            header("X-API-Key", "A tenant's own key (`aos_…`), or the operator's"),
+        ),
+        (BEARER, SecurityScheme::Http(bearer)),
+        (MACHINE, header("X-Machine-Token", "The secret of machines")),
+        (COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie))),
+    ]
 }
 
 fn everywhere(path: &str, operation: &mut Operation) {
     if is_closed(path) {
-        operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(API_KEY, [])]);
+        let any_of =
+            [API_KEY, BEARER, MACHINE, COOKIE].map(|name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []));
+        operation.security = Some(any_of.to_vec());
         let tenant = RefOr::Ref(Ref::new(format!("#/components/parameters/{TENANT}")));
         operation.parameters.get_or_insert_default().push(tenant);
     }
@@ -177,7 +254,9 @@ fn tenant() -> Parameter {
     ParameterBuilder::new()
         .name("X-AOS-Tenant")
         .parameter_in(ParameterIn::Header)
-        .description(Some("The tenant that the operator acts for; its own without it"))
+        .description(Some(
+            "The tenant that the operator or a machine acts for; nobody else may name one",
+        ))
         .schema(Some(
             ObjectBuilder::new()
                 .schema_type(Type::String)
