@@ -13,7 +13,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// How a stranger may make himself known.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"aos\", header=\"X-API-Key\"");
+const CHALLENGES: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"aos\", ApiKey realm=\"aos\", header=\"X-API-Key\"");
 
 /// A refused request, on its way out: [`finish`] writes it, once its request's id is known.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ fn write(problem: &Problem, response: &mut Response) {
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
     if problem.status == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        headers.insert(header::WWW_AUTHENTICATE, CHALLENGES);
     }
     if let Some(seconds) = problem.retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -17,6 +17,7 @@ use axum::{
 use bytes::BytesMut;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 use worker::{Context, Env, ResponseBuilder, web_sys};
 
 use crate::{
@@ -59,7 +60,8 @@ pub(crate) async fn answer(request: web_sys::Request, env: Env, context: Context
 
 fn scope(env: Env, context: Context) -> Scope {
     Scope {
-        after: Arc::new(move |work| context.wait_until(work)),
+        // Its lines in the log are the request's too.
+        after: Arc::new(move |work| context.wait_until(work.in_current_span())),
         jobs: Arc::new(WorkersQueue(env)),
     }
 }

@@ -99,11 +99,14 @@ pub async fn revoke(
     }
     clerk.revoke_session(id).await.map_err(problem_of)?;
     let entry = Command::set_ex(&Key::revoked_session(id), "now", REVOKED_FOR);
-    upstash.command(entry, Repeat::Harmless).await.map_err(|error| {
+    let denied = upstash.command(entry, Repeat::Harmless).await;
+    // It was ended, whatever becomes of its tokens.
+    audit::done(database, by, Action::SessionsRevoke, id).await?;
+    denied.map_err(|error| {
         tracing::error!(%error, "a session was ended, and its tokens are good until they expire");
         Problem::unavailable("the session was ended, but its tokens stay good for a moment; send the request again")
     })?;
-    audit::done(database, by, Action::SessionsRevoke, id).await
+    Ok(())
 }
 
 /// The session that the caller is in.

@@ -51,7 +51,7 @@ impl<'a> Shown<'a> {
         let first = shown
             .next()
             .ok_or_else(|| unauthenticated("send the header Authorization: Bearer …, or X-API-Key"))?;
-        if shown.next().is_some() {
+        if shown.next().is_some() || first.as_ref().is_ok_and(|first| first.is_joined()) {
             let title = "More than one credential";
             return Err(Problem::new(
                 400,
@@ -61,6 +61,14 @@ impl<'a> Shown<'a> {
             ));
         }
         first
+    }
+
+    /// Whether it is several headers of one name, as the platform's fetch joins them: no credential of ours holds this.
+    fn is_joined(self) -> bool {
+        match self {
+            Self::ApiKey(bytes) | Self::Machine(bytes) => bytes.windows(2).any(|pair| pair == b", "),
+            Self::Bearer(token) | Self::Cookie(token) => token.contains(','),
+        }
     }
 
     /// One word for audits.
@@ -126,6 +134,13 @@ mod tests {
             several
         );
         assert_eq!(shown(&[("cookie", "__session=x; __session=y")]), several);
+        for (name, joined) in [
+            ("authorization", "Bearer a.b.c, Bearer d.e.f"),
+            ("x-api-key", "k, k"),
+            ("x-machine-token", "k, k"),
+        ] {
+            assert_eq!(shown(&[(name, joined)]), several, "{joined}");
+        }
     }
 
     #[test]

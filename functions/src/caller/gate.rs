@@ -1,7 +1,7 @@
 //! The gate before every route that is not open: who is it, may it do this, and how often. What a read needs runs beside
 //! the look-ups in Redis and is thrown away if they refuse; a change waits for them.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use aos::{
     audit,
@@ -15,7 +15,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use futures::{FutureExt, future::join};
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use jiff::Timestamp;
 
 use super::{
@@ -34,6 +37,9 @@ pub(crate) struct Gate {
     pub(crate) route: &'static str,
 }
 
+/// Characters of a path that the audit log keeps.
+const MAX_TARGET_CHARS: usize = 200;
+
 /// The id of the request, as in `X-Request-Id`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestId(pub(crate) String);
@@ -46,6 +52,7 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     };
     let visit = Visit {
         now: gate.app.clock.now(),
+        path: request.uri().path().chars().take(MAX_TARGET_CHARS).collect(),
         request_id: request.extensions().get::<RequestId>().cloned().unwrap_or_default().0,
         address: request
             .headers()
@@ -67,6 +74,7 @@ struct Visit {
     gate: Gate,
     scope: Scope,
     request_id: String,
+    path: String,
     address: String,
     now: Timestamp,
 }
@@ -84,16 +92,28 @@ impl Visit {
         // The operator sets the limits and is bound by none: it must be able to act while a tenant's are used up.
         let lookups = (!principal.is_operator()).then(|| self.lookups(&caller));
         let may = principal.may(self.gate.permission);
-        let (verdict, response) = if may && request.method().is_safe() {
-            let (verdict, response) = join(self.ask(lookups), next.run(request)).await;
-            let refused = self.refusal(&caller, verdict.as_ref(), may).await;
-            (verdict, refused.unwrap_or(response))
-        } else {
+        let decision = async {
             let verdict = self.ask(lookups).await;
-            match self.refusal(&caller, verdict.as_ref(), may).await {
-                Some(refused) => (verdict, refused),
-                None => (verdict, next.run(request).await),
+            let refused = self.refusal(&caller, verdict.as_ref(), may).await;
+            match refused {
+                None => Ok(verdict),
+                Some(refused) => Err((verdict, refused)),
             }
+        };
+        let passed = if may && request.method().is_safe() {
+            beside(decision, next.run(request)).await
+        } else {
+            match decision.await {
+                Ok(verdict) => Ok((verdict, next.run(request).await)),
+                Err(refused) => Err(refused),
+            }
+        };
+        let (verdict, response) = match passed {
+            Ok((verdict, response)) => {
+                self.note_refusal_by_endpoint(&principal, &response);
+                (verdict, response)
+            }
+            Err(refused) => refused,
         };
         match verdict {
             Some(verdict) => {
@@ -194,17 +214,26 @@ impl Visit {
         limited(Refused(problem).into_response(), &verdict)
     }
 
+    /// What a permission alone cannot decide the endpoint refuses itself.
+    fn note_refusal_by_endpoint(&self, principal: &Principal, response: &Response) {
+        if let Some(Refused(problem)) = response.extensions().get()
+            && problem.status == 403
+        {
+            self.note(principal, problem);
+        }
+    }
+
     /// Writes down, after the answer, that somebody of a tenant was refused.
     fn note(&self, principal: &Principal, problem: &Problem) {
         let (app, principal, problem) = (Arc::clone(&self.gate.app), principal.clone(), problem.clone());
-        let (route, request_id) = (self.gate.route, self.request_id.clone());
+        let (route, path, request_id) = (self.gate.route, self.path.clone(), self.request_id.clone());
         let noted = async move {
             let refused = audit::Refused {
                 tenant: &principal.tenant,
                 actor: &principal.label().to_string(),
                 credential: principal.credential.kind(),
                 action: route,
-                target: None,
+                target: Some(&path),
                 code: &problem.code,
                 request_id: &request_id,
             };
@@ -231,6 +260,21 @@ impl Visit {
     }
 }
 
+/// Works on an answer while it is decided whether it may be given, and drops the work as soon as it may not: nobody who is
+/// refused waits for the end of a run.
+async fn beside<V, R, A>(
+    decision: impl Future<Output = Result<V, R>>,
+    answer: impl Future<Output = A>,
+) -> Result<(V, A), R> {
+    match select(pin!(decision), pin!(answer)).await {
+        Either::Left((decided, answer)) => {
+            let verdict = decided?;
+            Ok((verdict, answer.await))
+        }
+        Either::Right((answer, decision)) => Ok((decision.await?, answer)),
+    }
+}
+
 fn limited(mut response: Response, verdict: &Verdict) -> Response {
     for (name, value) in verdict.rate.headers() {
         if let Ok(name) = HeaderName::try_from(name) {
@@ -238,4 +282,28 @@ fn limited(mut response: Response, verdict: &Verdict) -> Response {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_may_not_be_given_is_not_waited_for() {
+        let refused = beside(ready(Err::<(), _>("no")), pending::<()>()).await;
+        assert_eq!(refused, Err("no"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_given_only_once_it_may_be() {
+        let slowly = |decision: Result<&'static str, &'static str>| async move {
+            tokio::task::yield_now().await;
+            decision
+        };
+        assert_eq!(beside(slowly(Ok("yes")), ready(1)).await, Ok(("yes", 1)));
+        assert_eq!(beside(slowly(Err("no")), ready(1)).await, Err("no"));
+        assert_eq!(beside(ready(Ok::<_, ()>("yes")), async { 1 }).await, Ok(("yes", 1)));
+    }
 }
