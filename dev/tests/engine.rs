@@ -8,5 +8,7 @@ mod crowds;
 mod endings;
 #[path = "engine/lost.rs"]
 mod lost;
+#[path = "engine/poison.rs"]
+mod poison;
 #[path = "engine/world.rs"]
 mod world;

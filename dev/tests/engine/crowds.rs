@@ -143,3 +143,26 @@ async fn a_tenants_steps_run_within_its_places() {
     assert_eq!(world.status(run).await, "succeeded");
     assert!(world.turns() >= 8, "20 steps, 3 at a time, in {} turns", world.turns());
 }
+
+#[tokio::test]
+async fn a_place_that_becomes_free_is_taken_while_another_step_goes_on() {
+    let world = World::start().await;
+    let first = world
+        .create_for("b", json!([world.http("first", "GET", "/slow?ms=300", &[])]))
+        .await;
+    let long = world
+        .create_for("a", json!([world.http("long", "GET", "/slow?ms=4000", &[])]))
+        .await;
+    world.sql("update tenants set max_concurrent_steps = 1").await;
+    let second = world.create_for("b", json!([pure("second", "n", &[])])).await;
+    let look = async {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        (
+            world.status(first).await,
+            world.status(second).await,
+            world.status(long).await,
+        )
+    };
+    let (_, seen) = futures::join!(world.drain(), look);
+    assert_eq!(seen, ("succeeded".into(), "succeeded".into(), "running".into()));
+}

@@ -173,3 +173,32 @@ async fn a_database_that_is_away_for_seconds_loses_no_result() {
         .await;
     assert_eq!(row.unwrap().get::<_, String>(0), "succeeded");
 }
+
+#[tokio::test]
+async fn a_release_takes_back_its_own_effect_and_not_that_of_an_earlier_attempt() {
+    let world = World::start().await;
+    world
+        .sql(
+            "insert into tenants (id, external_id) values ('018f0000-0000-7000-8000-000000000001', 'ledger');
+             set session_replication_role = replica;
+             insert into effects (step_id, tenant_id, run_id, claim_no, state, effects, begun_at, finalised_at)
+             values (
+                 '018f0000-0000-7000-8000-00000000000a', '018f0000-0000-7000-8000-000000000001',
+                 '018f0000-0000-7000-8000-0000000000ff', 2, 'begun', '[1]', now(), now()
+             ), (
+                 '018f0000-0000-7000-8000-00000000000b', '018f0000-0000-7000-8000-000000000001',
+                 '018f0000-0000-7000-8000-0000000000ff', 1, 'begun', null, now(), null
+             )",
+        )
+        .await;
+    let released = json!([
+        {"step_id": "018f0000-0000-7000-8000-00000000000a", "claim_no": 2, "state": null},
+        {"step_id": "018f0000-0000-7000-8000-00000000000b", "claim_no": 1, "state": null},
+    ]);
+    let release = include_str!("../../../src/runs/engine/sql/release_effects.sql");
+    world.sql(&release.replace("$1", &format!("'{released}'"))).await;
+    let ledger = world
+        .one("select string_agg(state || effects::text, ' ') from effects")
+        .await;
+    assert_eq!(ledger.as_deref(), Some("finalised[1]"));
+}

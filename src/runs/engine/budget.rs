@@ -73,6 +73,11 @@ impl InvocationBudget {
             .min(i32::MAX.unsigned_abs())
     }
 
+    /// Whether there is time to settle what has finished: the reserve is for that.
+    pub fn may_settle(&self, now: Timestamp) -> bool {
+        now < self.ends
+    }
+
     /// Outside steps that may be claimed now.
     pub fn free_lanes(&self) -> usize {
         let affordable = self.subrequests.saturating_sub(RESERVED_SUBREQUESTS) / SUBREQUESTS_PER_CALL;

@@ -3,7 +3,10 @@
 //!
 //! One turn at a time, executions beside it. What is left over is rung for before the end.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -14,7 +17,7 @@ use super::{
     budget::InvocationBudget,
     execute::Prepared,
     settlement::Settlement,
-    turn::{Claimed, News, Room, ToRing, TurnAnswer},
+    turn::{Claimed, MoreDue, News, Room, ToRing, TurnAnswer},
 };
 use crate::{
     ids::{ClaimId, RunId, StepId},
@@ -60,6 +63,8 @@ enum Event {
     Executed {
         settlement: Settlement,
         host: Option<String>,
+        /// Requests that the skill made.
+        requests: u32,
     },
     Coalesced {
         wave: u32,
@@ -142,7 +147,11 @@ impl<'a> Drain<'a> {
                     answer,
                 } => self.turned(turn, settlements, answer)?,
                 Event::TurnAgain => self.start_turn(),
-                Event::Executed { settlement, host } => self.executed(settlement, host),
+                Event::Executed {
+                    settlement,
+                    host,
+                    requests,
+                } => self.executed(settlement, host, requests),
                 Event::Coalesced { wave } => self.ripe = self.ripe || wave == self.wave,
                 Event::ParkedTooLong => self.release_parked(),
                 Event::Said => self.saying = self.saying.saturating_sub(1),
@@ -193,9 +202,11 @@ impl<'a> Drain<'a> {
         );
     }
 
+    /// Nothing while a turn's answer is missing: what it may have claimed comes first, and a turn that fails for what it
+    /// claims still settles.
     fn room(&self) -> Room {
         let longest_timeout_ms = self.budget.longest_timeout_ms(self.now());
-        if longest_timeout_ms == 0 {
+        if longest_timeout_ms == 0 || !self.unseen.is_empty() {
             return Room::default();
         }
         Room {
@@ -225,7 +236,7 @@ impl<'a> Drain<'a> {
                 // What has been executed is worth waiting for the database as long as there is time. A first claim
                 // that fails is not: the queue brings its doorbell again.
                 let has_work = self.running > 0 || !self.finished.is_empty() || !self.parked.is_empty();
-                let has_time = self.budget.longest_timeout_ms(self.now()) > 0;
+                let has_time = self.budget.may_settle(self.now());
                 if !has_time || (!has_work && self.fruitless >= FRUITLESS_TURNS) {
                     return Err(error);
                 }
@@ -251,12 +262,16 @@ impl<'a> Drain<'a> {
             .filter(|step| self.known.insert((step.step_id, step.claim_no)))
             .collect();
         self.tell_news(news);
-        self.ring_for_unclaimed(&to_ring, if claimed.is_empty() { &[] } else { &more_due });
+        let fruitful = !claimed.is_empty();
+        self.ring_for_unclaimed(&to_ring, &more_due, fruitful);
 
         let now = self.now();
-        let fruitful = !claimed.is_empty();
+        let inputs: BTreeMap<RunId, Value> = inputs
+            .into_iter()
+            .filter_map(|(run, input)| Some((run, serde_json::from_str(input.get()).ok()?)))
+            .collect();
         for mut step in claimed {
-            let input = inputs.get(&step.run_id).unwrap_or(&Value::Null);
+            let input = inputs.get(&step.run_id);
             match self.engine.prepare(&mut step, input) {
                 Prepared::Settled(outcome) => self.finished.push(Settlement::of(&step, *outcome)),
                 Prepared::Ready { params, host } => {
@@ -266,16 +281,18 @@ impl<'a> Drain<'a> {
             }
         }
 
-        // Others were faster with what this turn had chosen, and there is more.
+        // Others were faster with what this turn had chosen, or it was too much for one answer, and there is more. Nobody
+        // may be coming for it: the doorbells that rang for it may have been answered.
+        self.fruitless = if fruitful || more_due.is_empty() {
+            0
+        } else {
+            self.fruitless.saturating_add(1)
+        };
         let room = self.room();
-        let idle = self.running == 0 && self.finished.is_empty();
-        if fruitful || more_due.is_empty() {
-            self.fruitless = 0;
-        } else if idle && (room.lanes > 0 || room.places > 0) && self.fruitless < FRUITLESS_TURNS {
-            self.fruitless = self.fruitless.saturating_add(1);
+        if more_due.iter().any(|due| due.fits(room)) && self.fruitless <= FRUITLESS_TURNS {
             self.start_turn();
         }
-        self.left_over = more_due;
+        self.left_over = more_due.into_iter().map(|due| due.step_id).collect();
     }
 
     fn start_or_park(&mut self, held: Held, host: Option<String>) {
@@ -305,18 +322,26 @@ impl<'a> Drain<'a> {
         self.report.executed = self.report.executed.saturating_add(u32::from(in_time));
         let execution = async move {
             // An execution that outlives its lease could run beside another one of the same step.
-            let settlement = if in_time {
-                Settlement::of(&step, engine.execute(&step, &params).await)
+            let (settlement, requests) = if in_time {
+                let outcome = engine.execute(&step, &params).await;
+                let requests = outcome.usage.requests;
+                (Settlement::of(&step, outcome), requests)
             } else {
-                Settlement::release(&step, Duration::ZERO)
+                (Settlement::release(&step, Duration::ZERO), 0)
             };
-            Event::Executed { settlement, host }
+            Event::Executed {
+                settlement,
+                host,
+                requests,
+            }
         };
         self.events.push(execution.boxed_local());
     }
 
-    fn executed(&mut self, settlement: Settlement, host: Option<String>) {
+    fn executed(&mut self, settlement: Settlement, host: Option<String>, requests: u32) {
         self.finished.push(settlement);
+        // The lane has paid for the first one.
+        self.budget.spend(requests.saturating_sub(1));
         self.running = self.running.saturating_sub(1);
         let Some(host) = host else {
             self.budget.give_place();
@@ -358,9 +383,14 @@ impl<'a> Drain<'a> {
     }
 
     /// Rings for what became due and was not claimed, and passes on doorbells that came here with others.
-    fn ring_for_unclaimed(&mut self, to_ring: &[ToRing], more_due: &[StepId]) {
+    /// A turn that came to nothing passes none on: they are still to be answered here.
+    fn ring_for_unclaimed(&mut self, to_ring: &[ToRing], more_due: &[MoreDue], fruitful: bool) {
         let (now, later): (Vec<&ToRing>, Vec<&ToRing>) = to_ring.iter().partition(|step| step.delay_ms == 0);
-        let spare = std::mem::take(&mut self.doorbells);
+        let spare = if fruitful {
+            std::mem::take(&mut self.doorbells)
+        } else {
+            0
+        };
         let jobs = later
             .into_iter()
             .map(|step| Job {
@@ -368,7 +398,7 @@ impl<'a> Drain<'a> {
                 delay_s: whole_seconds(step.delay_ms),
             })
             .chain(doorbells(now.iter().map(|step| step.step_id)))
-            .chain(doorbells(more_due.iter().copied()).take(spare))
+            .chain(doorbells(more_due.iter().map(|due| due.step_id)).take(spare))
             .collect();
         self.ring(jobs);
     }
@@ -442,13 +472,10 @@ impl Engine {
             }
             for settlement in group {
                 if let Some(why) = self.was_refused(std::slice::from_ref(&settlement), unseen).await? {
-                    self.turn(
-                        self.note_turn(unseen),
-                        &[],
-                        &[settlement.refused(&why)],
-                        Room::default(),
-                    )
-                    .await?;
+                    // What is refused even so is left to its lease: its neighbours are not to wait for it.
+                    if let Some(why) = self.was_refused(&[settlement.refused(&why)], unseen).await? {
+                        tracing::error!(step = %settlement.step_id, why, "a step cannot be settled");
+                    }
                 }
             }
         }

@@ -5,7 +5,10 @@ use std::{borrow::Cow, time::Duration};
 use futures::future::{Either, select};
 use serde_json::Value;
 
-use super::{Engine, turn::Claimed};
+use super::{
+    Engine,
+    turn::{Claimed, MAX_CARRIED_BYTES},
+};
 use crate::{
     runs::references::{Scope, StepResult, resolve},
     skills::{Call, Category, EffectClass, Outcome, OutcomeError, OutcomeStatus, jmespath},
@@ -20,23 +23,39 @@ pub(super) enum Prepared {
 }
 
 impl Engine {
-    /// Looks at the condition and resolves the references.
-    pub(super) fn prepare(&self, step: &mut Claimed, input: &Value) -> Prepared {
+    /// Looks at the condition and resolves the references. `input`: the run's, if it could be read.
+    pub(super) fn prepare(&self, step: &mut Claimed, input: Option<&Value>) -> Prepared {
         if step.needs_all_skipped {
             return skipped("needs_skipped", "every step that it needs was skipped");
         }
-        let steps = std::mem::take(&mut step.refs)
-            .into_iter()
-            .map(|(key, step)| {
-                (
-                    key,
-                    StepResult {
-                        output: step.output,
-                        status: step.status,
-                    },
-                )
-            })
-            .collect();
+        if step.too_large {
+            let reason = format!(
+                "its params, the run's input and the outputs it refers to are over {MAX_CARRIED_BYTES} bytes together"
+            );
+            return failed(Category::Validation, "reference_failed", reason);
+        }
+        let (Some(input), Ok(steps), Ok(params)) = (
+            input,
+            std::mem::take(&mut step.refs)
+                .into_iter()
+                .map(|(key, step)| {
+                    Ok((
+                        key,
+                        StepResult {
+                            output: serde_json::from_str(step.output.get())?,
+                            status: step.status,
+                        },
+                    ))
+                })
+                .collect::<Result<_, serde_json::Error>>(),
+            serde_json::from_str(step.params.get()),
+        ) else {
+            return failed(
+                Category::Validation,
+                "reference_failed",
+                "its params, the run's input or an output it refers to nest too deep to be read".to_owned(),
+            );
+        };
         let scope = Scope { input, steps };
         if let Some(condition) = &step.condition {
             let holds =
@@ -47,7 +66,7 @@ impl Engine {
                 Err(reason) => return failed(Category::Validation, "condition_failed", reason),
             }
         }
-        let params = match resolve(&step.params, &scope) {
+        let params = match resolve(&params, &scope) {
             Ok(params) => params,
             Err(error) => return failed(Category::Validation, "reference_failed", error.to_string()),
         };

@@ -40,7 +40,6 @@ pub(super) struct Settlement {
     verdict: Verdict,
     began: bool,
     output: Option<Value>,
-    output_bytes: usize,
     error: Option<OutcomeError>,
     outcome: Option<Value>,
     cost_microusd: Option<i64>,
@@ -52,10 +51,10 @@ impl Settlement {
     /// A step whose execution began and came to `outcome`.
     pub(super) fn of(step: &Claimed, mut outcome: Outcome) -> Self {
         let mut output = outcome.output.take().map(without_nul);
-        let size = output
+        if output
             .as_ref()
-            .map_or(Some(0), |output| compact_len(output, MAX_OUTPUT_BYTES));
-        if size.is_none() {
+            .is_some_and(|output| compact_len(output, MAX_OUTPUT_BYTES).is_none())
+        {
             output = None;
             outcome.status = OutcomeStatus::Failed;
             outcome.error = Some(OutcomeError::new(
@@ -78,7 +77,6 @@ impl Settlement {
             // A skipped step was looked at, not executed.
             began: outcome.status != OutcomeStatus::Skipped,
             output,
-            output_bytes: size.unwrap_or(0),
             error,
             outcome: Some(without_nul(json!({
                 "effects": outcome.effects,
@@ -104,7 +102,6 @@ impl Settlement {
             verdict: Verdict::Release,
             began: false,
             output: None,
-            output_bytes: 0,
             error: None,
             outcome: None,
             cost_microusd: None,
@@ -118,9 +115,9 @@ impl Settlement {
         Self {
             verdict: Verdict::Failed,
             output: None,
-            output_bytes: 0,
             outcome: None,
             effects: Vec::new(),
+            cost_microusd: None,
             error: Some(OutcomeError::new(
                 Category::Content,
                 "output_refused",
@@ -153,7 +150,6 @@ impl Settlement {
             },
             "began": self.began,
             "output": self.output,
-            "output_bytes": self.output_bytes,
             "error": self.error,
             "outcome": self.outcome,
             "cost_microusd": self.cost_microusd,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{json, value::RawValue};
 
 use super::{Engine, Error, settlement::Settlement};
 use crate::{
@@ -22,8 +22,9 @@ use crate::{
 pub(super) const RING_AFTER_S: u32 = 60;
 /// A lease outlasts the step's timeout by this, in seconds: time to wait for a lane and to settle.
 const LEASE_SLACK_S: u32 = 30;
-/// Referenced outputs that one claim carries at most, in bytes.
-const MAX_REFERENCED_BYTES: u32 = 4 * 1024 * 1024;
+/// Params, inputs and referenced outputs that one claim carries at most, in bytes of the database's text. A step that has
+/// more than this alone fails: the answer would not pass the gateway, and nobody else's claims with it.
+pub(super) const MAX_CARRIED_BYTES: u32 = 4 * 1024 * 1024;
 
 /// What a turn may claim.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,7 +35,8 @@ pub(super) struct Room {
     pub(super) longest_timeout_ms: u32,
 }
 
-/// A step this invocation holds.
+/// A step this invocation holds. What others wrote is left as text: one value that cannot be read must not make the whole
+/// answer unreadable.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Claimed {
     pub(super) step_id: StepId,
@@ -42,7 +44,7 @@ pub(super) struct Claimed {
     pub(super) run_id: RunId,
     pub(super) key: String,
     pub(super) skill: String,
-    pub(super) params: Value,
+    pub(super) params: Box<RawValue>,
     pub(super) condition: Option<String>,
     /// Executions that began before this one.
     pub(super) attempt: u32,
@@ -54,6 +56,8 @@ pub(super) struct Claimed {
     pub(super) outside: bool,
     /// The steps that params or condition name, by key.
     pub(super) refs: BTreeMap<String, Referenced>,
+    /// Params, input and referenced outputs are over [`MAX_CARRIED_BYTES`] and not here.
+    pub(super) too_large: bool,
     pub(super) needs_all_skipped: bool,
     /// What was left of the lease when the database answered, in ms.
     pub(super) lease_ms: i64,
@@ -62,7 +66,7 @@ pub(super) struct Claimed {
 /// How a step that another one refers to ended.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Referenced {
-    pub(super) output: Value,
+    pub(super) output: Box<RawValue>,
     pub(super) status: OutcomeStatus,
 }
 
@@ -71,6 +75,21 @@ pub(super) struct Referenced {
 pub(super) struct ToRing {
     pub(super) step_id: StepId,
     pub(super) delay_ms: u64,
+}
+
+/// A step that is due and that its tenant has a place for.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct MoreDue {
+    pub(super) step_id: StepId,
+    pub(super) outside: bool,
+    pub(super) timeout_ms: u32,
+}
+
+impl MoreDue {
+    /// Whether a turn with this room could claim it.
+    pub(super) fn fits(&self, room: Room) -> bool {
+        self.timeout_ms <= room.longest_timeout_ms && if self.outside { room.lanes > 0 } else { room.places > 0 }
+    }
 }
 
 /// A run whose history has grown.
@@ -93,11 +112,11 @@ impl News {
 pub(super) struct TurnAnswer {
     pub(super) claimed: Vec<Claimed>,
     /// The inputs of the claimed steps' runs, by bare UUID.
-    pub(super) inputs: BTreeMap<RunId, Value>,
+    pub(super) inputs: BTreeMap<RunId, Box<RawValue>>,
     /// What became queued in this turn and was not claimed by it.
     pub(super) to_ring: Vec<ToRing>,
     /// Steps that are due and that their tenants have places for; at most 100.
-    pub(super) more_due: Vec<StepId>,
+    pub(super) more_due: Vec<MoreDue>,
     pub(super) news: Vec<News>,
 }
 
@@ -177,14 +196,18 @@ impl Engine {
                         .bind(lanes)
                         .bind(places)
                         .bind(room.longest_timeout_ms)
-                        .bind(MAX_REFERENCED_BYTES)
+                        .bind(MAX_CARRIED_BYTES)
                         .bind(LEASE_SLACK_S),
                 )
                 .push(Statement::new(include_str!("sql/begin_effects.sql")).bind(turn))
                 .push(Statement::new(include_str!("sql/start_runs.sql")).bind(turn))
                 .push(Statement::new(include_str!("sql/take_turns.sql")).bind(turn));
         }
-        batch.push(Statement::new(include_str!("sql/answer.sql")).bind_json(&json!(turns)))
+        batch.push(
+            Statement::new(include_str!("sql/answer.sql"))
+                .bind_json(&json!(turns))
+                .bind(MAX_CARRIED_BYTES),
+        )
     }
 }
 

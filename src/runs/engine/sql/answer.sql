@@ -3,13 +3,19 @@
 -- not claimed, some of what more is due, and which runs have news. Read from the state by the turns' ids, so that a turn
 -- sent again, or one whose answer was lost, gives the same.
 --
--- $1 the turns whose answers have not been seen, this one included
+-- $1 the turns whose answers have not been seen, this one included · $2 how many bytes of params, input and referenced
+-- outputs one step may carry; one with more is answered without them
 with recursive
 turns as materialized (
     select ids.value::uuid as id from jsonb_array_elements_text($1::jsonb) ids
 ),
 claimed as materialized (
-    select s.* from steps s where s.turn_id in (select id from turns) and s.status = 'running'
+    select s.*,
+        octet_length(s.params::text)
+        + (select octet_length(r.input::text) from runs r where r.id = s.run_id)
+        + (select coalesce(sum(n.output_bytes), 0) from steps n where n.run_id = s.run_id and n.idx = any (s.refs))
+        > $2::integer as too_large
+    from steps s where s.turn_id in (select id from turns) and s.status = 'running'
 ),
 queued_tenant (id) as (
     (select s.tenant_id from steps s where s.status = 'queued' order by s.tenant_id limit 1)
@@ -24,7 +30,7 @@ queued_tenant (id) as (
 ),
 -- Bounded by the tenant's free places: what a full tenant has due is claimed by its own completions.
 more_due as (
-    select due.id
+    select due.id, due.outside, due.timeout_ms
     from queued_tenant q
     join tenants t on t.id = q.id
     cross join lateral (
@@ -33,7 +39,7 @@ more_due as (
         ) few
     ) running
     cross join lateral (
-        select s.id from steps s
+        select s.id, s.outside, s.timeout_ms from steps s
         where s.status = 'queued' and s.tenant_id = t.id and s.due_at <= statement_timestamp()
         limit greatest(0, least(t.max_concurrent_steps - running.n, 100))
     ) due
@@ -43,7 +49,7 @@ select jsonb_build_object(
     'claimed', (
         select coalesce(jsonb_agg(jsonb_build_object(
             'step_id', c.id, 'tenant_id', c.tenant_id, 'run_id', c.run_id, 'key', c.key, 'skill', c.skill,
-            'params', c.params, 'condition', c.condition, 'attempt', c.attempt, 'claim_no', c.claim_no,
+            'params', case when not c.too_large then c.params end, 'condition', c.condition, 'attempt', c.attempt, 'claim_no', c.claim_no,
             'max_attempts', c.max_attempts, 'backoff_ms', c.backoff_ms, 'timeout_ms', c.timeout_ms,
             'effect_class', c.effect_class, 'outside', c.outside,
             'lease_ms', floor(extract(epoch from c.lease_until - statement_timestamp()) * 1000)::bigint,
@@ -51,8 +57,9 @@ select jsonb_build_object(
                 select coalesce(
                     jsonb_object_agg(n.key, jsonb_build_object('output', n.output, 'status', n.status)), '{}'
                 )
-                from steps n where n.run_id = c.run_id and n.idx = any (c.refs)
+                from steps n where n.run_id = c.run_id and n.idx = any (c.refs) and not c.too_large
             ),
+            'too_large', c.too_large,
             'needs_all_skipped', cardinality(c.needs) > 0 and not exists (
                 select from steps n where n.run_id = c.run_id and n.idx = any (c.needs) and n.status <> 'skipped'
             )
@@ -61,7 +68,7 @@ select jsonb_build_object(
     ),
     'inputs', (
         select coalesce(jsonb_object_agg(r.id, r.input), '{}')
-        from runs r where r.id in (select c.run_id from claimed c)
+        from runs r where r.id in (select c.run_id from claimed c where not c.too_large)
     ),
     'to_ring', (
         select coalesce(jsonb_agg(jsonb_build_object(
@@ -70,7 +77,12 @@ select jsonb_build_object(
         )), '[]')
         from steps s where s.turn_id in (select id from turns) and s.status = 'queued'
     ),
-    'more_due', (select coalesce(jsonb_agg(id), '[]') from more_due),
+    'more_due', (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'step_id', d.id, 'outside', d.outside, 'timeout_ms', d.timeout_ms
+        )), '[]')
+        from more_due d
+    ),
     'news', (
         select coalesce(jsonb_agg(jsonb_build_object(
             'run_id', r.id, 'status', r.status,

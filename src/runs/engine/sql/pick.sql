@@ -28,7 +28,11 @@ free as (
     join tenants t on t.id = q.id
     cross join lateral (
         select count(*) as n from (
-            select from steps s where s.status = 'running' and s.tenant_id = t.id limit t.max_concurrent_steps
+            select from steps s
+            where s.status = 'running' and s.tenant_id = t.id
+                -- What this turn settles leaves its place to what it claims.
+                and s.id <> all (array(select ids.value::uuid from jsonb_array_elements_text($2::jsonb) ids))
+            limit t.max_concurrent_steps
         ) few
     ) running
     -- A turn sent again has its rows already.
