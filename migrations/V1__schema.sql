@@ -152,6 +152,7 @@ create table effects (
 );
 
 create index effects_of_run on effects (run_id);
+create index effects_begun on effects (begun_at) where state = 'begun';
 
 -- Messages committed with the change that caused them, delivered later at least once, then deleted.
 create table outbox (

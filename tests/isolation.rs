@@ -342,3 +342,31 @@ fn every_role_may_do_what_the_matrix_grants_it_and_nothing_else() {
         assert!(granted >= 80 && refused >= 40, "{granted} granted, {refused} refused");
     });
 }
+
+#[test]
+fn every_test_that_the_table_of_threats_names_is_there() {
+    let table = std::fs::read_to_string(repository().join("docs/security.md")).expect("the table is there");
+    let (mut files, mut tests, mut missing) = (0, 0, Vec::new());
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
+        let Some(named) = row.trim_end_matches('|').rsplit('|').next() else {
+            continue;
+        };
+        let mut sources = String::new();
+        for word in named.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") && word.contains('/') {
+                match std::fs::read_to_string(repository().join(word)) {
+                    Ok(source) => sources.push_str(&source),
+                    Err(_) => missing.push(word.to_owned()),
+                }
+                files += 1;
+            } else if word.matches('_').count() >= 2 {
+                if !sources.contains(&format!("fn {word}(")) {
+                    missing.push(word.to_owned());
+                }
+                tests += 1;
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not where the table says: {missing:#?}");
+    assert!(files >= 40 && tests >= 40, "{files} files, {tests} tests");
+}

@@ -80,7 +80,8 @@ impl Outbox<'_> {
             Statement::new(include_str!("take.sql"))
                 .bind(ClaimId::new(self.clock))
                 .bind(BATCH)
-                .bind(u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX)),
+                .bind(u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX))
+                .bind(MAX_ATTEMPTS),
         );
         self.database.batch(&batch).await?.decode(0)
     }

@@ -1,11 +1,11 @@
 -- name: outbox.take
 -- Takes due events for delivery, under a lease; sent again, gives the same ones.
 --
--- $1 the taking · $2 how many at most · $3 lease in seconds
+-- $1 the taking · $2 how many at most · $3 lease in seconds · $4 deliveries tried before giving up
 with due as (
     select o.id
     from outbox o
-    where o.due_at <= statement_timestamp()
+    where o.due_at <= statement_timestamp() and o.attempts < $4::integer
         and not exists (select from outbox taken where taken.turn_id = $1::uuid)
     order by o.due_at
     limit $2::integer

@@ -202,3 +202,27 @@ async fn a_release_takes_back_its_own_effect_and_not_that_of_an_earlier_attempt(
         .await;
     assert_eq!(ledger.as_deref(), Some("finalised[1]"));
 }
+
+#[tokio::test]
+async fn the_effect_of_a_cancelled_step_whose_executor_is_lost_is_unknown() {
+    let world = World::start().await;
+    let run = world
+        .create(json!([world.http("pay", "POST", "/effects/cancelled", &[])]))
+        .await;
+    world.standins.faults().add(Rule::new(Action::DelayAfter { ms: 3_000 }));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(400), world.drain())
+            .await
+            .is_err()
+    );
+    world
+        .sql("update steps set lease_until = now() - interval '1 second' where status = 'running'")
+        .await;
+    world.cancel(run).await;
+    world.engine.tick().await.unwrap();
+    assert_eq!(world.steps(run).await, ["pay: cancelled 0"]);
+    let ledger = world
+        .one(&format!("select state from effects where run_id = '{}'", run.uuid()))
+        .await;
+    assert_eq!(ledger.as_deref(), Some("unknown"));
+}

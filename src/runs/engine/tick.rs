@@ -88,6 +88,7 @@ impl Engine {
                     .bind(turn::RING_AFTER_S),
             )
             .push(Statement::new(include_str!("sql/forget_keys.sql")).bind(MAX_FORGOTTEN))
+            .push(Statement::new(include_str!("sql/expire_cancelled_effects.sql")).bind(MAX_EXPIRED))
             .push(
                 Statement::new(include_str!("sql/forget_audit.sql"))
                     .bind(audit::KEPT_FOR_DAYS)

@@ -25,7 +25,7 @@ queued_tenant (id) as (
 free as (
     select t.id, t.last_claimed_at, t.max_concurrent_steps - running.n as places
     from queued_tenant q
-    join tenants t on t.id = q.id
+    join tenants t on t.id = q.id and t.erasing_since is null
     cross join lateral (
         select count(*) as n from (
             select from steps s
