@@ -14,6 +14,7 @@ use crate::{
         neon::{Batch, Neon, Statement},
         upstash::{Command, Upstash},
     },
+    limits::Limiter,
     platform::Clock,
 };
 
@@ -33,9 +34,19 @@ pub enum State {
     NotMigrated,
 }
 
+/// Who counts requests for the rate limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateLimits {
+    /// All isolates together, in Redis.
+    Shared,
+    /// Redis was away when it was asked last: this isolate by itself, and a revoked session lives until its token expires.
+    Local,
+}
+
 /// The state of all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(example = json!({"ready": true, "database": "ok", "redis": "ok"}))]
+#[schema(example = json!({"ready": true, "database": "ok", "redis": "ok", "rate_limits": "shared"}))]
 pub struct Readiness {
     /// Whether all of them can be worked with.
     pub ready: bool,
@@ -43,15 +54,22 @@ pub struct Readiness {
     pub database: State,
     /// Redis.
     pub redis: State,
+    /// Who counts requests.
+    pub rate_limits: RateLimits,
 }
 
 /// Asks all dependencies at once.
-pub async fn check(database: &Neon, redis: &Upstash, clock: &dyn Clock) -> Readiness {
+pub async fn check(database: &Neon, redis: &Upstash, limiter: &Limiter, clock: &dyn Clock) -> Readiness {
     let (database, redis) = join(within(clock, ask_database(database)), within(clock, ask_redis(redis))).await;
     Readiness {
         ready: database == State::Ok && redis == State::Ok,
         database,
         redis,
+        rate_limits: if limiter.is_degraded() {
+            RateLimits::Local
+        } else {
+            RateLimits::Shared
+        },
     }
 }
 

@@ -145,7 +145,9 @@ impl LocalCloud {
         let upstash = UpstashGateway::start(upstash).await?;
         let standins = Standins::start(StandinsOptions { listen: any_port }).await?;
 
-        let settings = progress.step("migrations", prepare_database(&postgres)).await?;
+        let settings = progress.step("migrations", prepare_database(&postgres)).await.context(
+            "the database cannot be brought up to date (`cargo xtask dev --fresh` begins with an empty one)",
+        )?;
         let mut cloud = Self {
             ticker: None,
             workers: Vec::new(),

@@ -41,7 +41,7 @@ pub(crate) async fn healthz() -> Response {
 #[worker::send]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     let settings = &app.settings;
-    let readiness = readiness::check(&settings.database, &settings.upstash, app.clock.as_ref()).await;
+    let readiness = readiness::check(&settings.database, &settings.upstash, &app.limiter, app.clock.as_ref()).await;
     answer::json(
         if readiness.ready {
             StatusCode::OK

@@ -14,13 +14,13 @@ fn without_postgres_the_worker_says_so_and_recovers() {
         let agents = format!("/v1/agents/{}", client.agent().await);
         assert_eq!(
             client.stranger("GET", "/readyz").send().await.expect(200),
-            json!({"ready": true, "database": "ok", "redis": "ok"})
+            json!({"ready": true, "database": "ok", "redis": "ok", "rate_limits": "shared"})
         );
         world.cloud.postgres().stop().await;
         let reply = client.stranger("GET", "/readyz").send().await;
         assert_eq!(
             reply.expect(503),
-            json!({"ready": false, "database": "away", "redis": "ok"})
+            json!({"ready": false, "database": "away", "redis": "ok", "rate_limits": "shared"})
         );
         assert_eq!(
             client.stranger("GET", "/healthz").send().await.expect(200),
@@ -51,7 +51,7 @@ fn without_redis_runs_go_on_and_readiness_says_what_is_missing() {
         let reply = client.stranger("GET", "/readyz").send().await;
         assert_eq!(
             reply.expect(503),
-            json!({"ready": false, "database": "ok", "redis": "away"})
+            json!({"ready": false, "database": "ok", "redis": "away", "rate_limits": "shared"})
         );
         let run = client.start(chain(3)).await;
         let began = std::time::Instant::now();

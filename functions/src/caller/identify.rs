@@ -86,15 +86,15 @@ pub(super) async fn identify(
             _ => return Err(stranger(unauthenticated("the token is not valid"))),
         },
         Shown::Bearer(token) | Shown::Cookie(token) => {
-            if matches!(shown, Shown::Cookie(_)) {
-                check_origin(app, method, headers).map_err(stranger)?;
-            }
             let verified = app.tokens.verify(token).await.map_err(|refusal| Stranger {
                 problem: refusal.problem(),
                 credential: shown.kind(),
                 code: refusal.reason().to_owned(),
                 owner: None,
             })?;
+            if matches!(shown, Shown::Cookie(_)) {
+                check_origin(app, method, headers).map_err(stranger)?;
+            }
             Identified {
                 revocation: match &verified.principal.credential {
                     Credential::Session { id, .. } => Some(Key::revoked_session(id)),

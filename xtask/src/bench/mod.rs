@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: what the whole local system does per second, and what that costs in requests. Machines are noisy:
 //! trust the counts and the ratios, compare times only within one run.
 
+mod identity;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -66,6 +68,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
     throughput(&cloud, &api, &agent, arguments.runs).await?;
     sequential(&cloud, &api, &agent).await?;
+    identity::measure(&cloud, &api).await?;
     cloud.stop().await;
     Ok(ExitCode::SUCCESS)
 }
