@@ -2,6 +2,8 @@
 
 use std::{
     fmt,
+    net::Ipv4Addr,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -73,13 +75,16 @@ impl Client {
 
     /// A request with the operator's key for the tenant.
     pub fn call(&self, method: &str, path: &str) -> Call {
-        self.stranger(method, path)
-            .header("X-API-Key", &self.key)
-            .header("X-AOS-Tenant", &self.tenant)
+        self.plain(method, path).api_key(&self.key).tenant(&self.tenant)
     }
 
-    /// A request without a credential.
+    /// A request without a credential, from an address that nobody else has: strangers are limited by theirs.
     pub fn stranger(&self, method: &str, path: &str) -> Call {
+        self.plain(method, path).from(&any_address())
+    }
+
+    /// A request that says nothing by itself: neither who it is nor where it comes from.
+    pub fn plain(&self, method: &str, path: &str) -> Call {
         let verb = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| panic!("{method} is a method"));
         let request = self
             .http
@@ -199,6 +204,42 @@ impl Call {
         self
     }
 
+    /// Comes from this address, as the platform would say it.
+    #[must_use]
+    pub fn from(self, address: &str) -> Self {
+        self.header("CF-Connecting-IP", address)
+    }
+
+    /// Shows a bearer token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    /// Shows a session token in the cookie, as a browser does.
+    #[must_use]
+    pub fn cookie(self, token: &str) -> Self {
+        self.header("Cookie", &format!("__session={token}"))
+    }
+
+    /// Shows an API key.
+    #[must_use]
+    pub fn api_key(self, key: &str) -> Self {
+        self.header("X-API-Key", key)
+    }
+
+    /// Shows a machine's token.
+    #[must_use]
+    pub fn machine(self, token: &str) -> Self {
+        self.header("X-Machine-Token", token)
+    }
+
+    /// Names a tenant.
+    #[must_use]
+    pub fn tenant(self, name: &str) -> Self {
+        self.header("X-AOS-Tenant", name)
+    }
+
     /// Adds an `Idempotency-Key`.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
@@ -312,6 +353,12 @@ impl Reply {
         }
         Ok(())
     }
+}
+
+/// An address that was not given before.
+pub fn any_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(u32::from_be_bytes([10, 0, 0, 1]));
+    Ipv4Addr::from(NEXT.fetch_add(1, Ordering::Relaxed)).to_string()
 }
 
 fn listed(problem: &Value) -> Vec<String> {

@@ -7,6 +7,7 @@
 
 mod client;
 mod counting;
+mod credentials;
 mod owner;
 mod plans;
 mod random;
@@ -15,8 +16,9 @@ mod sender;
 mod stage;
 mod world;
 
-pub use client::{Call, Client, Reply, TERMINAL};
+pub use client::{Call, Client, Reply, TERMINAL, any_address};
 pub use counting::Requests;
+pub use credentials::{Person, hs256};
 pub use owner::Owner;
 pub use plans::{chain, example, examples, pure, with};
 pub use random::{Random, seed_from_environment};
@@ -25,4 +27,7 @@ pub use sender::Sender;
 pub use stage::Stage;
 pub use world::World;
 
-pub use aos_dev::faults::{Action, Rule};
+pub use aos_dev::{
+    faults::{Action, Rule},
+    standins::clerk::{ClaimVersion, Org, Rotation, TokenSpec, Wrong},
+};

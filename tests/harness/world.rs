@@ -14,10 +14,13 @@ use aos_dev::{
     cloud::{CloudOptions, LocalCloud},
     process::Process,
     progress::Progress,
+    standins::clerk::{Org, TokenSpec},
     worker::{WorkerOptions, WorkerProcess},
 };
 
-use crate::{client::Client, counting::Requests, owner::Owner, sender::Sender};
+use serde_json::Value;
+
+use crate::{client::Client, counting::Requests, credentials::Person, owner::Owner, sender::Sender};
 
 /// Lines of a Worker's log that a failed test shows.
 const LOG_LINES: usize = 40;
@@ -70,14 +73,56 @@ impl World {
 
     /// A client of the first Worker that acts for a tenant nobody else has.
     pub fn client(&self) -> Client {
-        let number = self.tenants.fetch_add(1, Ordering::Relaxed);
-        self.client_of(self.worker(), &format!("tenant-{number}"))
+        self.client_of(self.worker(), &format!("tenant-{}", self.number()))
     }
 
     /// A client of one of the Workers that acts for this tenant.
     pub fn client_of(&self, worker: &WorkerProcess, tenant: &str) -> Client {
         let key = self.cloud.api_key().to_owned();
         Client::new(self.http.clone(), worker.url(), key, tenant.to_owned(), self.standins())
+    }
+
+    /// A setting of the Workers.
+    pub fn setting(&self, name: &str) -> &str {
+        self.cloud
+            .vars()
+            .get(name)
+            .unwrap_or_else(|| panic!("the Workers have the setting {name}"))
+    }
+
+    /// A token of the Clerk stand-in.
+    pub fn mint(&self, spec: TokenSpec) -> String {
+        self.cloud.standins().clerk().mint(spec).expect("the token is minted")
+    }
+
+    /// A number that nobody else in this world has been given.
+    pub fn number(&self) -> u32 {
+        self.tenants.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Somebody new in an organisation of their own, in this role of Clerk's (`admin`, `member`, …).
+    pub fn person(&self, role: &str) -> Person {
+        let number = self.number();
+        Person::new(
+            self.client(),
+            format!("user_{number}"),
+            Org::new(format!("org_{number}"), role),
+        )
+    }
+
+    /// Carries a command out in Redis, and gives its result.
+    pub async fn redis(&self, command: &[&str]) -> Value {
+        let upstash = self.cloud.upstash();
+        let sent = self
+            .http
+            .post(upstash.url())
+            .bearer_auth(upstash.token())
+            .json(&command)
+            .send()
+            .await;
+        let answer: Value = sent.expect("Redis answers").json().await.expect("in JSON");
+        assert!(answer["error"].is_null(), "{command:?}: {answer}");
+        answer["result"].clone()
     }
 
     /// The base URL of the stand-ins.
