@@ -194,7 +194,12 @@ impl Visit {
             "a stranger was refused"
         );
         let problem = verdict.check_rate().err().unwrap_or(stranger.problem);
-        if let Some(nth) = verdict.nth.filter(|nth| audit::is_sampled(*nth)) {
+        if let Some(owner) = &stranger.owner {
+            // A tenant learns of a key of its own that is still being tried.
+            if verdict.allowed {
+                self.note(owner, &problem);
+            }
+        } else if let Some(nth) = verdict.nth.filter(|nth| audit::is_sampled(*nth)) {
             let (app, address, request_id) = (Arc::clone(&self.gate.app), self.address, self.request_id);
             let (credential, route) = (stranger.credential, self.gate.route);
             let noted = async move {

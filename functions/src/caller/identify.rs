@@ -41,6 +41,8 @@ pub(super) struct Stranger {
     pub(super) problem: Problem,
     pub(super) credential: &'static str,
     pub(super) code: String,
+    /// To whom the credential belongs, where that is known: the refusal concerns their tenant.
+    pub(super) owner: Option<Principal>,
 }
 
 /// Verifies the credential of a request.
@@ -54,17 +56,31 @@ pub(super) async fn identify(
         code: problem.code.clone().into_owned(),
         problem,
         credential: "none",
+        owner: None,
     })?;
-    let stranger = |problem: Problem| Stranger {
+    let owned = |problem: Problem, owner| Stranger {
         code: problem.code.clone().into_owned(),
         problem,
         credential: shown.kind(),
+        owner,
     };
+    let stranger = |problem| owned(problem, None);
     let identified = match shown {
         Shown::ApiKey(key) if app.settings.operator_key.is(key) => {
             known(Principal::operator(tenant(headers).map_err(stranger)?))
         }
-        Shown::ApiKey(key) => api_key(app, key, now).await.map_err(stranger)?,
+        Shown::ApiKey(key) => {
+            let (found, key) = api_key(app, key, now).await.map_err(stranger)?;
+            let principal = found.principal(now).map_err(|problem| {
+                let owner = Principal::api_key(found.tenant.clone(), found.id, found.scopes);
+                owned(problem, Some(owner))
+            })?;
+            Identified {
+                revocation: Some(Key::revoked_api_key(found.id)),
+                api_key: Some(key),
+                ..known(principal)
+            }
+        }
         Shown::Machine(token) => match &app.settings.machine_token {
             Some(secret) if secret.is(token) => known(Principal::machine(tenant(headers).map_err(stranger)?)),
             _ => return Err(stranger(unauthenticated("the token is not valid"))),
@@ -74,6 +90,7 @@ pub(super) async fn identify(
                 problem: refusal.problem(),
                 credential: shown.kind(),
                 code: refusal.reason().to_owned(),
+                owner: None,
             })?;
             if matches!(shown, Shown::Cookie(_)) {
                 check_origin(app, method, headers).map_err(stranger)?;
@@ -95,12 +112,8 @@ pub(super) async fn identify(
     );
     if headers.contains_key(TENANT) && !names_tenant {
         let detail = "only the operator and machines name a tenant; yours comes from your credential";
-        return Err(stranger(Problem::new(
-            403,
-            "tenant_not_selectable",
-            "Not allowed",
-            detail,
-        )));
+        let problem = Problem::new(403, "tenant_not_selectable", "Not allowed", detail);
+        return Err(owned(problem, Some(identified.principal)));
     }
     Ok(identified)
 }
@@ -115,7 +128,7 @@ fn known(principal: Principal) -> Identified {
 }
 
 /// A tenant's own key. An isolate remembers it for a minute, as long as Redis can tell of its revocation.
-async fn api_key(app: &App, key: &[u8], now: Timestamp) -> Result<Identified, Problem> {
+async fn api_key(app: &App, key: &[u8], now: Timestamp) -> Result<(FoundKey, ShownKey), Problem> {
     let invalid = || unauthenticated("the key is not valid");
     let hash = api_keys::hash_of(key).ok_or_else(invalid)?;
     let remembered = if app.limiter.is_degraded() {
@@ -127,18 +140,13 @@ async fn api_key(app: &App, key: &[u8], now: Timestamp) -> Result<Identified, Pr
         Some(found) => (found, true),
         None => (look_up(app, &hash, now).await?.ok_or_else(invalid)?, false),
     };
-    let principal = found.principal(now)?;
-    Ok(Identified {
-        principal,
-        revocation: Some(Key::revoked_api_key(found.id)),
-        api_key: Some(ShownKey {
-            id: found.id,
-            per_minute: found.requests_per_minute,
-            hash,
-            remembered,
-        }),
-        keys_are_due: false,
-    })
+    let shown = ShownKey {
+        id: found.id,
+        per_minute: found.requests_per_minute,
+        hash,
+        remembered,
+    };
+    Ok((found, shown))
 }
 
 /// Asks the database for a key, and remembers it.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::*;
 
 const KEY: &str = "0123456789-the-operators-key-9876543210";
+const MACHINE: &str = "0123456789-the-machines-token-9876543210";
 
 struct NoPlatform;
 
@@ -49,6 +50,7 @@ fn isolate(changes: &[(&str, &str)]) -> Isolate {
             "CLERK_ISSUER_URL" => Some("https://clerk.invalid"),
             "CLERK_SECRET_KEY" => Some("sk_test_key"),
             "CLERK_PUBLISHABLE_KEY" => Some("pk_test_key"),
+            "MACHINE_SECRET_TOKEN" => Some(MACHINE),
             _ => None,
         });
         value.map(str::to_owned)
@@ -301,4 +303,55 @@ fn the_description_lists_exactly_the_routes_there_are() {
         .map(|(method, path, needs)| ((*method).to_owned(), (*path).to_owned(), needs.is_none()))
         .collect();
     assert_eq!(described, routes);
+}
+
+#[tokio::test]
+async fn the_operator_and_machines_act_for_the_tenant_they_name_or_the_installations_own() {
+    for (name, secret, subject) in [("x-api-key", KEY, "operator"), ("x-machine-token", MACHINE, "machine")] {
+        let who = || request("GET", "/v1/session").header(name, secret);
+        let own = send(who(), "").await;
+        assert_eq!((own.status, own.body["tenant"].as_str()), (200, Some("operator")));
+        assert_eq!(own.body["subject"], subject);
+        let named = send(who().header("x-aos-tenant", "org_1"), "").await;
+        assert_eq!(named.body["tenant"], "org_1");
+        for bad in ["", "a b", "ä"] {
+            let got = send(who().header("x-aos-tenant", bad), "").await;
+            assert_eq!((got.status, got.pointers()), (422, vec!["X-AOS-Tenant:"]), "{bad}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_is_refused_what_its_role_does_not_grant() {
+    let machine = |method: &str, path: &str| request(method, path).header("x-machine-token", MACHINE);
+    let got = send(machine("DELETE", "/v1/agents/agt_018f0000000070008000000000000001"), "").await;
+    assert_eq!(got.code(), (403, "forbidden"));
+    assert!(got.body["detail"].as_str().unwrap().contains("agents:write"));
+    assert_eq!(send(machine("GET", "/v1/tenants"), "").await.code(), (403, "forbidden"));
+    assert_eq!(send(machine("GET", "/v1/skills"), "").await.status, 200);
+}
+
+#[tokio::test]
+async fn without_redis_strangers_are_limited_by_this_isolate_and_by_their_network() {
+    let isolate = isolate(&[]);
+    let from = |address: &str| request("GET", "/v1/agents").header("cf-connecting-ip", address);
+    let mut passed = 0;
+    while send_to(&isolate, from("203.0.113.1"), "").await.status == 401 {
+        passed += 1;
+    }
+    assert_eq!(passed, 15);
+    let got = send_to(&isolate, from("203.0.113.1"), "").await;
+    assert_eq!(got.code(), (429, "rate_limited"));
+    assert_eq!(got.headers["ratelimit-remaining"], "0");
+    assert_eq!(got.headers["retry-after"], got.headers["ratelimit-reset"]);
+    assert_eq!(send_to(&isolate, from("203.0.113.2"), "").await.status, 401);
+}
+
+#[test]
+fn the_description_names_the_permission_of_every_closed_route() {
+    let document: Value = serde_json::from_str(&crate::openapi_json()).unwrap();
+    for (method, path, needs) in ROUTES {
+        let described = &document["paths"][path][method]["x-aos-permission"];
+        assert_eq!(described.as_str(), needs.map(Permission::as_str), "{method} {path}");
+    }
 }
