@@ -12,6 +12,8 @@ mod counts;
 mod limits;
 #[path = "identity/outages.rs"]
 mod outages;
+#[path = "identity/refusals.rs"]
+mod refusals;
 #[path = "identity/secrets.rs"]
 mod secrets;
 #[path = "identity/sessions.rs"]
