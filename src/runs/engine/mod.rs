@@ -6,6 +6,7 @@
 mod budget;
 mod drain;
 mod execute;
+mod refused;
 mod settlement;
 #[cfg(test)]
 mod tests;
