@@ -4,14 +4,12 @@
 //! for the first one's commit and then finds its answer. Answers are made before they are sent, so that the row can
 //! hold them from the start; a refused request leaves no row.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     database::{Rows, Transaction},
+    digest::sha256_hex,
     integrations::neon::Statement,
     problem::{FieldError, Problem},
 };
@@ -188,13 +186,7 @@ fn hash(body: &Value) -> Result<String, Problem> {
         tracing::error!(%error, "a body that was read as JSON has no canonical form");
         Problem::internal()
     })?;
-    Ok(Sha256::digest(canonical)
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }))
+    Ok(sha256_hex(canonical))
 }
 
 #[cfg(test)]

@@ -14,11 +14,15 @@
 
 pub mod agents;
 pub mod api_keys;
+pub mod archive;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod breakers;
 pub mod config;
+pub mod costs;
 pub mod database;
+mod digest;
 pub mod idempotency;
 pub mod ids;
 pub mod integrations;
@@ -30,6 +34,7 @@ pub mod platform;
 pub mod problem;
 pub mod readiness;
 pub mod runs;
+pub mod sealing;
 pub mod sessions;
 pub mod skills;
 pub mod tenants;

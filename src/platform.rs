@@ -1,4 +1,5 @@
-//! What the core takes from the platform: the clock, the job queue, and `Fetch` for URLs that a caller chose.
+//! What the core takes from the platform: the clock, the job queue, the object store, and `Fetch` for URLs that a caller
+//! chose.
 //!
 //! Futures are not `Send`: a Worker has one thread. The traits are `Send + Sync` so that they can lie in shared state.
 
@@ -97,6 +98,36 @@ pub trait Fetch: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PlatformError(pub String);
+
+/// The bucket of the archive. Keys are at most 1,024 bytes; one key is written at most once a second.
+pub trait ObjectStore: Send + Sync {
+    /// Writes an object; one that is there under the key is replaced.
+    ///
+    /// # Errors
+    /// What the platform said; whether the object is there is unknown, and writing it again is harmless.
+    fn put(&self, key: &str, content_type: &str, bytes: Bytes) -> LocalBoxFuture<'_, Result<(), PlatformError>>;
+
+    /// Reads an object of at most `max_bytes`; `None` if there is none.
+    ///
+    /// # Errors
+    /// What the platform said, or that the object is larger.
+    fn get(&self, key: &str, max_bytes: usize) -> LocalBoxFuture<'_, Result<Option<Bytes>, PlatformError>>;
+
+    /// Deletes up to 1,000 objects whose keys begin so, and says whether there may be more.
+    ///
+    /// # Errors
+    /// What the platform said; some may be deleted.
+    fn delete_some(&self, prefix: &str) -> LocalBoxFuture<'_, Result<Deleted, PlatformError>>;
+}
+
+/// What [`ObjectStore::delete_some`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Objects that were deleted.
+    pub objects: u64,
+    /// Whether there are more.
+    pub more: bool,
+}
 
 /// Everything the core takes from the platform.
 #[derive(Clone)]

@@ -8,7 +8,8 @@ use aos::ids::{StepId, TenantId};
 use aos::integrations::Repeat;
 use aos::integrations::upstash::{Command, Key, Upstash};
 use aos::platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse};
-use aos::skills::{Call, Outcome, Registry, Services};
+use aos::skills::{Call, Endpoints, Outcome, Registry, SecretValues, Services};
+use aos::tenants::Owner;
 use aos_dev::faults::{Action, Rule};
 use aos_dev::progress::Progress;
 use aos_dev::redis::{Redis, RedisOptions};
@@ -69,11 +70,11 @@ impl Bench {
         let clock = Arc::new(SystemClock);
         let rest_url = gateway.url().parse().unwrap();
         let upstash = Upstash::new(reqwest::Client::new(), clock.clone(), rest_url, TOKEN.to_owned().into()).unwrap();
+        let clock: Arc<dyn Clock> = clock;
+        let endpoints = Endpoints::new(&reqwest::Client::new(), &clock, |_| None).unwrap();
         let services = Services {
-            clock,
-            fetch: Arc::new(NoFetch),
-            address_rules: Arc::default(),
             upstash: Some(upstash.clone()),
+            ..Services::new(clock, Arc::new(NoFetch), endpoints)
         };
         Self {
             registry: Registry::default(),
@@ -91,6 +92,8 @@ impl Bench {
         let outcome = skill
             .execute(Call {
                 params: &params,
+                secrets: &SecretValues::new(),
+                owner: &Owner::default(),
                 tenant: tenant_id(tenant),
                 run: "run_018f0000000070008000000000000001".parse().unwrap(),
                 step: step_id(step),

@@ -6,6 +6,7 @@
 mod agents;
 mod answer;
 mod api_keys;
+mod bucket;
 mod caller;
 mod consumer;
 mod cron;

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use aos::{
     api_keys::RememberedKeys,
+    archive::Archive,
     auth::Tokens,
+    breakers::Breakers,
     config::{Environment, Misconfigured, Settings},
     database::Database,
     limits::Limiter,
-    platform::{Clock, Fetch, JobQueue, Platform},
+    platform::{Clock, Fetch, JobQueue, ObjectStore, Platform},
     runs::engine::{Engine, EngineSettings},
     skills::{Registry, Services},
 };
@@ -17,7 +19,7 @@ use axum::Router;
 use worker::Env;
 
 use crate::{
-    log,
+    bucket, log,
     platform::{WorkersClock, WorkersFetch},
     router,
 };
@@ -50,6 +52,14 @@ pub(crate) struct App {
     services: Services,
 }
 
+/// What the platform gives an isolate once and for all.
+pub(crate) struct Given {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) fetch: Arc<dyn Fetch>,
+    /// The bucket, if it is bound.
+    pub(crate) archive: Option<Arc<dyn ObjectStore>>,
+}
+
 impl Isolate {
     /// The isolate's state, made by its first invocation.
     pub(crate) fn get(env: &Env) -> &'static Self {
@@ -57,17 +67,23 @@ impl Isolate {
         ISOLATE.get_or_init(|| {
             let clock: Arc<dyn Clock> = Arc::new(WorkersClock);
             let fetch = Arc::new(WorkersFetch(Arc::clone(&clock)));
-            let isolate = Self::new(|name| env.var(name).ok().map(|value| value.to_string()), clock, fetch);
+            let given = Given {
+                clock,
+                fetch,
+                archive: bucket::bucket(env).map(|bucket| Arc::new(bucket) as Arc<dyn ObjectStore>),
+            };
+            let isolate = Self::new(|name| env.var(name).ok().map(|value| value.to_string()), given);
             log::start(&isolate);
             isolate
         })
     }
 
     /// A state by these settings.
-    pub(crate) fn new(value_of: impl Fn(&str) -> Option<String>, clock: Arc<dyn Clock>, fetch: Arc<dyn Fetch>) -> Self {
+    pub(crate) fn new(value_of: impl Fn(&str) -> Option<String>, given: Given) -> Self {
+        let clock = Arc::clone(&given.clock);
         let settings = Settings::read(value_of, &reqwest::Client::new(), &clock);
         let configured = settings.map(|settings| {
-            let app = Arc::new(App::new(settings, Arc::clone(&clock), fetch));
+            let app = Arc::new(App::new(settings, given));
             Configured {
                 router: router::router(&app),
                 app,
@@ -85,16 +101,20 @@ impl Isolate {
 }
 
 impl App {
-    fn new(settings: Settings, clock: Arc<dyn Clock>, fetch: Arc<dyn Fetch>) -> Self {
+    fn new(settings: Settings, given: Given) -> Self {
+        let Given { clock, fetch, archive } = given;
         let address_rules = Arc::new(settings.address_rules.clone());
         Self {
             database: Database::new(settings.database.clone(), Arc::clone(&clock)),
             registry: Arc::new(Registry::new(Arc::clone(&address_rules))),
             services: Services {
-                clock: Arc::clone(&clock),
-                fetch: Arc::clone(&fetch),
+                installation: Arc::new(settings.installation.clone()),
+                breakers: Some(Breakers::new(settings.upstash.clone(), Arc::clone(&clock))),
+                archive: archive.map(Archive::new),
+                sealer: settings.sealer.clone(),
                 address_rules,
                 upstash: Some(settings.upstash.clone()),
+                ..Services::new(Arc::clone(&clock), Arc::clone(&fetch), settings.endpoints.clone())
             },
             tokens: settings.tokens(&clock),
             api_keys: RememberedKeys::default(),

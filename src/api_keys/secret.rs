@@ -4,9 +4,8 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
-use crate::problem::Problem;
+use crate::{digest::sha256_hex, problem::Problem};
 
 /// What every key begins with: it tells people and scanners for leaked secrets what it is.
 const PREFIX: &str = "aos_";
@@ -47,16 +46,7 @@ pub fn hash_of(shown: &[u8]) -> Option<KeyHash> {
 }
 
 fn hash(key: &[u8]) -> KeyHash {
-    use std::fmt::Write;
-    KeyHash(
-        Sha256::digest(key)
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                // Writing to a string does not fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            }),
-    )
+    KeyHash(sha256_hex(key))
 }
 
 /// A new key, to be shown once.

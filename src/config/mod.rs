@@ -16,7 +16,9 @@ use crate::{
     },
     integrations::{clerk::Clerk, neon::Neon, upstash::Upstash},
     platform::Clock,
-    skills::address_guard::AddressRules,
+    sealing::Sealer,
+    skills::{Endpoints, address_guard::AddressRules},
+    tenants::Installation,
 };
 
 /// One row of `.dev.vars.example`.
@@ -56,6 +58,24 @@ pub const SETTINGS: &[Setting] = &[
     optional("CLERK_AUTHORIZED_PARTIES"),
     optional("CLERK_JWKS_URL"),
     optional("CLERK_BASE_URL"),
+    optional("SEALING_KEY"),
+    optional("SEALING_KEY_PREVIOUS"),
+    optional("PLATFORM_KEYS_FOR"),
+    optional("ANTHROPIC_API_KEY"),
+    optional("ANTHROPIC_MODEL"),
+    optional("ANTHROPIC_BASE_URL"),
+    optional("OPENAI_API_KEY"),
+    optional("OPENAI_MODEL"),
+    optional("OPENAI_BASE_URL"),
+    optional("VOYAGE_API_KEY"),
+    optional("VOYAGE_BASE_URL"),
+    optional("RESEND_API_KEY"),
+    optional("RESEND_FROM_ADDRESS"),
+    optional("RESEND_BASE_URL"),
+    optional("SLACK_WEBHOOK_URL"),
+    optional("SLACK_BASE_URL"),
+    optional("QUERY_DATABASE_URL"),
+    optional("OPERATOR_TENANT"),
     optional("ENVIRONMENT"),
     optional("HTTP_ALLOWED_LOOPBACK_PORTS"),
     optional("AOS_RING"),
@@ -91,6 +111,13 @@ pub struct Settings {
     pub engine_database: Neon,
     /// `UPSTASH_REDIS_REST_URL` and `UPSTASH_REDIS_REST_TOKEN`, or what `REDIS_URL` says about them.
     pub upstash: Upstash,
+    /// `<NAME>_BASE_URL` of each provider that skills call.
+    pub endpoints: Endpoints,
+    /// What the installation has of its own for tenants (`ANTHROPIC_API_KEY`, …), by `PLATFORM_KEYS_FOR` and
+    /// `OPERATOR_TENANT`.
+    pub installation: Installation,
+    /// `SEALING_KEY` and `SEALING_KEY_PREVIOUS`. Without it tenants can hand over no secrets.
+    pub sealer: Option<Sealer>,
     /// Which addresses callers' URLs may name, by `HTTP_ALLOWED_LOOPBACK_PORTS` and the hosts of the services above.
     pub address_rules: AddressRules,
     /// `AOS_RING`: whether the queue is rung for what becomes due. Without it only the minute cron rings; for tests.

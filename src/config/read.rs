@@ -1,6 +1,7 @@
 //! Reading the settings one by one. Must never stop at the first problem, and never put a value into one.
 
 mod credentials;
+mod services;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -61,6 +62,9 @@ pub(super) fn settings(
     let database = reader.required("DATABASE_URL", neon);
     let engine_database = reader.required("ENGINE_DATABASE_URL", neon);
     let upstash = reader.upstash(environment, http, clock);
+    let endpoints = reader.endpoints(environment, http, clock);
+    let installation = reader.installation();
+    let sealer = reader.sealer(environment);
     let ports = reader.optional("HTTP_ALLOWED_LOOPBACK_PORTS", |value| {
         loopback_ports(value, environment)
     });
@@ -70,8 +74,10 @@ pub(super) fn settings(
     let Reader {
         problems, own_hosts, ..
     } = reader;
-    match (operator_key, database, engine_database, upstash) {
-        (Some(operator_key), Some(database), Some(engine_database), Some(upstash)) if problems.is_empty() => {
+    match (operator_key, database, engine_database, upstash, endpoints) {
+        (Some(operator_key), Some(database), Some(engine_database), Some(upstash), Some(endpoints))
+            if problems.is_empty() =>
+        {
             let address_rules = AddressRules {
                 production: environment == Environment::Production,
                 allowed_loopback_ports: ports.unwrap_or_default(),
@@ -86,6 +92,9 @@ pub(super) fn settings(
                 database,
                 engine_database,
                 upstash,
+                endpoints,
+                installation,
+                sealer,
                 address_rules,
                 ring,
                 log,

@@ -8,13 +8,14 @@ use futures::{
     StreamExt,
     future::{Either, select},
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use crate::platform::Clock;
 
 /// A complete answer.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
@@ -39,8 +40,10 @@ pub(super) async fn exchange(
 ) -> Result<Answer, Failure> {
     within(clock, timeout, async {
         let response = request.send().await.map_err(failure)?;
-        let status = response.status();
-        read(response, max_bytes).await.map(|body| Answer { status, body })
+        let (status, headers) = (response.status(), response.headers().clone());
+        read(response, max_bytes)
+            .await
+            .map(|body| Answer { status, headers, body })
     })
     .await
 }

@@ -6,6 +6,7 @@
 pub mod clerk;
 mod exchange;
 pub mod neon;
+pub mod provider;
 mod tries;
 pub mod upstash;
 

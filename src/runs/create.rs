@@ -1,6 +1,8 @@
 //! Creating a run: the plan is validated here, what depends on the agent is decided by the database in the transaction
 //! that stores run and steps. A refused run leaves nothing behind.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -88,6 +90,7 @@ struct StepRow<'a> {
     timeout_ms: u32,
     effect_class: EffectClass,
     outside: bool,
+    secret_names: &'a BTreeSet<String>,
 }
 
 /// What the database found while it held the agent's lock.
@@ -96,6 +99,7 @@ struct Verdict {
     created: bool,
     agent_found: bool,
     missing_skills: Vec<String>,
+    missing_secrets: Vec<String>,
     too_many_open: bool,
     /// Creation of the oldest run that keeps the agent's minute full.
     minute_full_since: Option<Timestamp>,
@@ -157,7 +161,8 @@ pub async fn create(
             .bind_json(&input)
             .bind_json(&run.labels)
             .bind(now)
-            .bind_json(&plan.skills()),
+            .bind_json(&plan.skills())
+            .bind_json(&plan.secrets()),
     );
     let rows: Vec<StepRow<'_>> = steps.iter().map(|(id, step)| step_row(*id, step)).collect();
     transaction.push(
@@ -247,6 +252,7 @@ fn step_row<'a>(id: StepId, step: &'a super::plan::Step) -> StepRow<'a> {
         timeout_ms: step.timeout_ms(),
         effect_class: step.effect_class(),
         outside: step.outside(),
+        secret_names: step.secrets(),
     }
 }
 
@@ -274,6 +280,18 @@ fn refusal(verdict: &Verdict, plan: &Plan, now: Timestamp) -> Result<(), Problem
         .collect();
     if !forbidden.is_empty() {
         return Err(Problem::invalid(forbidden));
+    }
+    if let Some(missing) = verdict.missing_secrets.first() {
+        let errors = plan
+            .steps()
+            .iter()
+            .filter(|step| step.secrets().contains(missing))
+            .map(|step| {
+                let at = format!("/plan/steps/{}/params", step.index());
+                FieldError::new(at, "unknown_reference", format!("there is no secret `{missing}`"))
+            })
+            .collect();
+        return Err(Problem::invalid(errors));
     }
     let limited = |code, detail, retry_after_s| Problem {
         retry_after_s: Some(retry_after_s),

@@ -1,4 +1,5 @@
-//! References: `{{steps.fetch.output.items[0].id}}` and `{{input.x}}` inside the strings of a step's params.
+//! References: `{{steps.fetch.output.items[0].id}}`, `{{input.x}}` and `{{secrets.name}}` inside the strings of a step's
+//! params.
 //!
 //! A string that is only a reference becomes the value with its type; elsewhere a string stands as it is, `null` as
 //! nothing, everything else as compact JSON. Data is never read as a template: what a reference brings in is not
@@ -6,10 +7,14 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::plan::{compact_len, is_deeper_than};
-use crate::{problem::pointer_token, skills::OutcomeStatus};
+use crate::{
+    problem::pointer_token,
+    skills::{OutcomeStatus, SecretValues},
+};
 
 mod template;
 #[cfg(test)]
@@ -29,6 +34,17 @@ pub struct Scope<'a> {
     pub input: &'a Value,
     /// The steps that have ended, by id: at least those of [`Step::refs`](super::plan::Step::refs).
     pub steps: BTreeMap<String, StepResult>,
+    /// The tenant's secrets, by name: at least those of [`Step::secrets`](super::plan::Step::secrets).
+    pub secrets: &'a BTreeMap<String, SecretString>,
+}
+
+/// Params whose references are filled in.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The params. A reference to a secret stands in them as it was written.
+    pub params: Value,
+    /// The strings that hold references to secrets, with these filled in as well, by JSON pointer.
+    pub secrets: SecretValues,
 }
 
 /// How a step ended, as later steps see it.
@@ -61,6 +77,8 @@ pub enum Target<'a> {
     Output(&'a str, &'a [Segment]),
     /// How a step ended.
     Status(&'a str),
+    /// One of the tenant's secrets.
+    Secret(&'a str),
 }
 
 impl Reference {
@@ -79,13 +97,18 @@ impl Reference {
                 "unknown_reference",
                 format!("`{self}` names no value of a step; write steps.<id>.output… or steps.<id>.status"),
             )),
-            ("memory" | "secrets", _) => Err((
+            ("secrets", [Segment::Field(name)]) => Ok(Target::Secret(name)),
+            ("secrets", _) => Err((
+                "unknown_reference",
+                format!("`{self}` names no secret; write secrets.<name>"),
+            )),
+            ("memory", _) => Err((
                 "not_supported",
                 format!("references to `{}` are not supported yet", self.root),
             )),
             (root, _) => Err((
                 "unknown_reference",
-                format!("there is no `{root}`; references begin with `steps` or `input`"),
+                format!("there is no `{root}`; references begin with `steps`, `input` or `secrets`"),
             )),
         }
     }
@@ -201,19 +224,28 @@ pub struct ReferenceError {
 /// # Errors
 /// The first reference that names nothing (a missing path is never `null`), or whose value makes the params larger
 /// than [`MAX_RESOLVED_BYTES`] or deeper than [`MAX_RESOLVED_DEPTH`].
-pub fn resolve(params: &Value, scope: &Scope<'_>) -> Result<Value, ReferenceError> {
+pub fn resolve(params: &Value, scope: &Scope<'_>) -> Result<Resolved, ReferenceError> {
     let left = compact_len(params, MAX_RESOLVED_BYTES).and_then(|length| MAX_RESOLVED_BYTES.checked_sub(length));
     let mut resolver = Resolver {
         scope,
         left: left.unwrap_or(0),
+        pointer: String::new(),
+        secrets: SecretValues::new(),
     };
-    resolver.value(params, MAX_RESOLVED_DEPTH)
+    let params = resolver.value(params, MAX_RESOLVED_DEPTH)?;
+    Ok(Resolved {
+        params,
+        secrets: resolver.secrets,
+    })
 }
 
 struct Resolver<'a> {
     scope: &'a Scope<'a>,
     /// Bytes that references may still bring in: checked before anything is copied.
     left: usize,
+    /// Where the resolver is, as a JSON pointer.
+    pointer: String,
+    secrets: SecretValues,
 }
 
 impl<'a> Resolver<'a> {
@@ -224,17 +256,14 @@ impl<'a> Resolver<'a> {
             Value::String(text) => self.string(text, depth),
             Value::Array(items) => {
                 let depth = deeper()?;
-                let resolve = |(index, item)| {
-                    self.value(item, depth)
-                        .map_err(|error| error.under(&usize::to_string(&index)))
-                };
+                let resolve = |(index, item)| self.below(&usize::to_string(&index), item, depth);
                 items.iter().enumerate().map(resolve).collect()
             }
             Value::Object(fields) => {
                 let depth = deeper()?;
-                let resolve = |(name, item): (&String, &Value)| match self.value(item, depth) {
-                    Ok(item) => Ok((name.clone(), item)),
-                    Err(error) => Err(error.under(&pointer_token(name))),
+                let resolve = |(name, item): (&String, &Value)| {
+                    let item = self.below(&pointer_token(name), item, depth)?;
+                    Ok((name.clone(), item))
                 };
                 fields
                     .iter()
@@ -246,10 +275,26 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// A value one level further in.
+    fn below(&mut self, token: &str, value: &Value, depth: usize) -> Result<Value, ReferenceError> {
+        let length = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(token);
+        let resolved = self.value(value, depth).map_err(|error| error.under(token));
+        self.pointer.truncate(length);
+        resolved
+    }
+
     fn string(&mut self, text: &str, depth: usize) -> Result<Value, ReferenceError> {
         let template = Template::parse(text).map_err(|error| {
             ReferenceError::new("invalid_reference", text.chars().take(100).collect(), error.to_string())
         })?;
+        let names_secret = template
+            .references()
+            .any(|reference| matches!(reference.target(), Ok(Target::Secret(_))));
+        if names_secret {
+            return self.secret_string(&template);
+        }
         if let [Part::Reference(reference)] = template.parts.as_slice() {
             let value = self.look_up(reference)?;
             if is_deeper_than(&value, depth) {
@@ -261,14 +306,41 @@ impl<'a> Resolver<'a> {
         for part in &template.parts {
             match part {
                 Part::Text(text) => resolved.push_str(text),
-                Part::Reference(reference) => match self.look_up(reference)?.as_ref() {
-                    Value::Null => {}
-                    Value::String(text) => resolved.push_str(text),
-                    other => resolved.push_str(&other.to_string()),
-                },
+                Part::Reference(reference) => push_as_text(&mut resolved, self.look_up(reference)?.as_ref()),
             }
         }
         Ok(Value::String(resolved))
+    }
+
+    /// A string that names secrets, twice: as it may be shown, and as it is sent. Data that a reference brings in is never
+    /// read as a template, also not in what is shown.
+    fn secret_string(&mut self, template: &Template) -> Result<Value, ReferenceError> {
+        let (mut shown, mut sent) = (String::new(), String::new());
+        for part in &template.parts {
+            match part {
+                Part::Text(text) => {
+                    shown.push_str(text);
+                    sent.push_str(text);
+                }
+                Part::Reference(reference) => {
+                    if let Ok(Target::Secret(name)) = reference.target() {
+                        let scope = self.scope;
+                        let secret = scope.secrets.get(name).ok_or_else(|| {
+                            let reason = format!("there is no secret `{name}`");
+                            ReferenceError::new("unresolved_reference", reference.to_string(), reason)
+                        })?;
+                        shown.push_str(&format!("{{{{{reference}}}}}"));
+                        sent.push_str(secret.expose_secret());
+                    } else {
+                        let value = self.look_up(reference)?;
+                        push_as_text(&mut shown, &value);
+                        push_as_text(&mut sent, &value);
+                    }
+                }
+            }
+        }
+        self.secrets.insert(self.pointer.clone(), SecretString::from(sent));
+        Ok(Value::String(shown))
     }
 
     /// The value a reference names, paid for.
@@ -285,6 +357,8 @@ impl<'a> Resolver<'a> {
             Target::Input(path) => Cow::Borrowed(reference.walk(scope.input, path).map_err(unresolved)?),
             Target::Output(id, path) => Cow::Borrowed(reference.walk(&step(id)?.output, path).map_err(unresolved)?),
             Target::Status(id) => Cow::Owned(json!(step(id)?.status)),
+            // Strings that name secrets take another way.
+            Target::Secret(name) => return Err(unresolved(format!("the secret `{name}` cannot stand here"))),
         };
         let left = compact_len(&value, self.left).and_then(|length| self.left.checked_sub(length));
         self.left = left.ok_or_else(|| {
@@ -293,6 +367,15 @@ impl<'a> Resolver<'a> {
             ReferenceError::new("params_too_large", reference.to_string(), reason)
         })?;
         Ok(value)
+    }
+}
+
+/// How a value stands inside a longer string.
+fn push_as_text(text: &mut String, value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::String(value) => text.push_str(value),
+        other => text.push_str(&other.to_string()),
     }
 }
 

@@ -152,6 +152,10 @@ impl Skill for HttpCall {
         url.host_str().map(|host| host.trim_end_matches('.').to_owned())
     }
 
+    fn may_hold_secret(&self, pointer: &str) -> bool {
+        pointer.starts_with("/headers/")
+    }
+
     fn execute<'a>(&'a self, call: Call<'a>) -> LocalBoxFuture<'a, Outcome> {
         async move {
             let request = match read(call.params, Stage::Resolved, &call.services.address_rules) {

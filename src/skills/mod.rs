@@ -11,14 +11,17 @@ pub mod json_transform;
 pub mod kv_store;
 pub mod outcome;
 mod params;
+mod provider;
 pub mod registry;
 #[cfg(test)]
 mod testing;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::LocalBoxFuture;
+use secrecy::SecretString;
 use serde_json::Value;
+use url::Url;
 
 pub use self::{
     contract::{Contract, EffectClass},
@@ -26,15 +29,32 @@ pub use self::{
     registry::Registry,
 };
 use crate::{
+    archive::Archive,
+    breakers::Breakers,
     ids::{RunId, StepId, TenantId},
-    integrations::upstash::Upstash,
+    integrations::{
+        provider::{Endpoint, Provider},
+        upstash::Upstash,
+    },
     platform::{Clock, Fetch},
     problem::FieldError,
+    sealing::Sealer,
+    tenants::{Held, Installation, OwnSetting, Owner},
 };
 
 /// What skills call on; a `None` is an integration that is not configured.
 #[derive(Clone)]
 pub struct Services {
+    /// The addresses of providers. They hold no keys: those come with each call.
+    pub endpoints: Endpoints,
+    /// The installation's own keys and defaults, and who may use them.
+    pub installation: Arc<Installation>,
+    /// Which provider is sick, and how many calls it may have at once.
+    pub breakers: Option<Breakers>,
+    /// Where large outputs go.
+    pub archive: Option<Archive>,
+    /// Opens what tenants handed over in confidence.
+    pub sealer: Option<Sealer>,
     /// Time, and waiting.
     pub clock: Arc<dyn Clock>,
     /// Requests to URLs that a caller chose, for skills behind the address guard.
@@ -45,10 +65,74 @@ pub struct Services {
     pub upstash: Option<Upstash>,
 }
 
+/// Where the providers are: at their own addresses, unless `<NAME>_BASE_URL` says otherwise.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// Anthropic's messages.
+    pub anthropic: Endpoint,
+    /// OpenAI's chat completions.
+    pub openai: Endpoint,
+    /// Voyage's embeddings.
+    pub voyage: Endpoint,
+    /// Resend's mail.
+    pub resend: Endpoint,
+    /// Slack's incoming webhooks: only the host that they may have.
+    pub slack: Endpoint,
+}
+
+impl Endpoints {
+    /// The providers at these base URLs; at their own where there is none.
+    ///
+    /// # Errors
+    /// Never in practice: the providers' own addresses are URLs.
+    pub fn new(
+        http: &reqwest::Client,
+        clock: &Arc<dyn Clock>,
+        base_url: impl Fn(Provider) -> Option<Url>,
+    ) -> Result<Self, url::ParseError> {
+        let endpoint = |provider: Provider| -> Result<Endpoint, url::ParseError> {
+            let base_url = base_url(provider).map_or_else(|| Url::parse(provider.base_url()), Ok)?;
+            Ok(Endpoint::new(provider, http.clone(), Arc::clone(clock), base_url))
+        };
+        Ok(Self {
+            anthropic: endpoint(Provider::Anthropic)?,
+            openai: endpoint(Provider::OpenAi)?,
+            voyage: endpoint(Provider::Voyage)?,
+            resend: endpoint(Provider::Resend)?,
+            slack: endpoint(Provider::Slack)?,
+        })
+    }
+}
+
+impl Services {
+    /// Services with no integration configured, and the strictest rules.
+    pub fn new(clock: Arc<dyn Clock>, fetch: Arc<dyn Fetch>, endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            installation: Arc::default(),
+            breakers: None,
+            archive: None,
+            sealer: None,
+            clock,
+            fetch,
+            address_rules: Arc::default(),
+            upstash: None,
+        }
+    }
+}
+
+/// Values of secrets that params refer to, by the JSON pointer (`/headers/Authorization`) at which the params show the
+/// reference. Kept apart from the params, which may be traced.
+pub type SecretValues = BTreeMap<String, SecretString>;
+
 /// One execution of one step.
 pub struct Call<'a> {
-    /// The params, references resolved.
+    /// The params, references resolved; those to secrets stand as they are, their values are in `secrets`.
     pub params: &'a Value,
+    /// The values at places of the params that refer to secrets.
+    pub secrets: &'a SecretValues,
+    /// The tenant, with what it brought along.
+    pub owner: &'a Owner,
     /// Whose step it is.
     pub tenant: TenantId,
     /// The run it belongs to.
@@ -63,6 +147,13 @@ pub struct Call<'a> {
     pub timeout: Duration,
     /// What the skill may call on.
     pub services: &'a Services,
+}
+
+impl<'a> Call<'a> {
+    /// The tenant's own value of a setting, or the installation's where the tenant may use it.
+    pub fn value(&self, setting: OwnSetting) -> Option<Held<'a>> {
+        self.owner.value(setting, &self.services.installation)
+    }
 }
 
 /// Something an agent can do.
@@ -83,6 +174,12 @@ pub trait Skill: Send + Sync {
 
     /// The host that a call with these resolved params goes to, for the limit of two lanes per host.
     fn host(&self, params: &Value) -> Option<String>;
+
+    /// Whether a reference to a secret may stand at this place of the params (a JSON pointer). Only where it is sent and
+    /// kept nowhere.
+    fn may_hold_secret(&self, _pointer: &str) -> bool {
+        false
+    }
 
     /// Executes the call. Checks the resolved params again.
     fn execute<'a>(&'a self, call: Call<'a>) -> LocalBoxFuture<'a, Outcome>;

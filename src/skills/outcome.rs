@@ -1,10 +1,12 @@
 //! The one envelope that every execution of a skill returns.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+
+use crate::{archive::OutputRef, costs::sum_microusd};
 
 /// How an execution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -129,6 +131,49 @@ pub struct Usage {
     /// Requests made to providers.
     #[serde(default)]
     pub requests: u32,
+    /// Tokens that models read, those from a cache included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Tokens that models wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+}
+
+/// One call of an integration, as the usage rows keep it: also one that failed and was billed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IntegrationCall {
+    /// Who was called.
+    #[schema(value_type = String)]
+    pub integration: Cow<'static, str>,
+    /// With which model, if it has any.
+    pub model: Option<String>,
+    /// Whether the tenant's own key was used: then the provider bills the tenant, not the installation.
+    pub own_key: bool,
+    /// Requests made; more than one where redirects were followed or a large input was split.
+    pub requests: u32,
+    /// Tokens read, those from a cache included.
+    pub input_tokens: Option<u64>,
+    /// Those of them that came from the provider's cache.
+    pub cached_input_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
+    /// Bytes of the requests' bodies.
+    pub bytes_out: u64,
+    /// Bytes of the answers' bodies.
+    pub bytes_in: u64,
+    /// Wall time, in milliseconds.
+    pub duration_ms: u64,
+    /// Micro-dollars; `null` is unknown, not free.
+    pub cost_microusd: Option<i64>,
+    /// The version of the price table that the cost is by.
+    pub price_version: Option<String>,
+    /// The status of the answer.
+    pub provider_status: Option<u16>,
+    /// Why it failed, if it did.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<Cow<'static, str>>,
+    /// The provider's id of the request.
+    pub provider_request_id: Option<String>,
 }
 
 /// What a skill returns, always.
@@ -140,6 +185,9 @@ pub struct Outcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
+    /// Where the output is, if it is too large to be kept with the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_ref: Option<OutputRef>,
     /// The error, if it failed; why, if it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OutcomeError>,
@@ -161,6 +209,13 @@ pub struct Outcome {
     /// The provider's id of the request, to ask it about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_request_id: Option<String>,
+    /// The calls of integrations that it made; the executor adds one where a skill lists none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<IntegrationCall>,
+    /// Nothing began, for want of a lane to the provider: the step goes back to the queue for so long, and no attempt
+    /// is counted. Never leaves the engine.
+    #[serde(skip)]
+    pub deferred: Option<Duration>,
 }
 
 impl Outcome {
@@ -169,6 +224,7 @@ impl Outcome {
         Self {
             status: OutcomeStatus::Succeeded,
             output: Some(output),
+            output_ref: None,
             error: None,
             effects: Vec::new(),
             usage: Usage::default(),
@@ -176,6 +232,8 @@ impl Outcome {
             duration_ms: 0,
             skill_version: Cow::Borrowed(""),
             provider_request_id: None,
+            calls: Vec::new(),
+            deferred: None,
         }
     }
 
@@ -186,6 +244,43 @@ impl Outcome {
             output: None,
             error: Some(error),
             ..Self::succeeded(Value::Null)
+        }
+    }
+
+    /// Nothing began: all lanes to the provider are taken.
+    pub fn deferred(again_in: Duration) -> Self {
+        let error = OutcomeError::new(
+            Category::RateLimit,
+            "provider_busy",
+            "all lanes to the provider are taken",
+        );
+        Self {
+            deferred: Some(again_in),
+            ..Self::failed(error.retryable())
+        }
+    }
+
+    /// The same with the calls that were made: their sum is its usage and its cost.
+    #[must_use]
+    pub fn with_calls(self, calls: Vec<IntegrationCall>) -> Self {
+        let sum = |of: fn(&IntegrationCall) -> u64| calls.iter().fold(0_u64, |sum, call| sum.saturating_add(of(call)));
+        let tokens = |of: fn(&IntegrationCall) -> Option<u64>| {
+            calls
+                .iter()
+                .filter_map(of)
+                .reduce(|sum, tokens| sum.saturating_add(tokens))
+        };
+        Self {
+            usage: Usage {
+                bytes_out: sum(|call| call.bytes_out),
+                bytes_in: sum(|call| call.bytes_in),
+                requests: calls.iter().fold(0_u32, |sum, call| sum.saturating_add(call.requests)),
+                input_tokens: tokens(|call| call.input_tokens),
+                output_tokens: tokens(|call| call.output_tokens),
+            },
+            cost_microusd: sum_microusd(calls.iter().map(|call| call.cost_microusd)),
+            calls,
+            ..self
         }
     }
 }

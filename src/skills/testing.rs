@@ -13,10 +13,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Call, Outcome, Services, Skill, address_guard::AddressRules};
+use super::{Call, Endpoints, Outcome, SecretValues, Services, Skill, address_guard::AddressRules};
 use crate::{
     ids::{RunId, StepId, TenantId},
     platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse},
+    tenants::Owner,
 };
 
 pub(super) const IDEMPOTENCY_KEY: &str = "stp_018f0000000070008000000000000003";
@@ -80,6 +81,8 @@ impl Fetch for Network {
 /// A step about to be executed.
 pub(super) struct Scene {
     pub(super) rules: AddressRules,
+    pub(super) secrets: SecretValues,
+    pub(super) owner: Owner,
     pub(super) timeout: Duration,
     pub(super) network: Arc<Network>,
 }
@@ -88,6 +91,8 @@ impl Default for Scene {
     fn default() -> Self {
         Self {
             rules: AddressRules::default(),
+            secrets: SecretValues::new(),
+            owner: Owner::default(),
             timeout: Duration::from_secs(30),
             network: Arc::default(),
         }
@@ -118,14 +123,16 @@ impl Scene {
 
     /// Executes the skill.
     pub(super) fn run(&self, skill: &dyn Skill, params: &Value) -> Outcome {
+        let clock: Arc<dyn Clock> = self.network.clock.clone();
+        let endpoints = Endpoints::new(&reqwest::Client::new(), &clock, |_| None).unwrap();
         let services = Services {
-            clock: self.network.clock.clone(),
-            fetch: self.network.clone(),
             address_rules: Arc::new(self.rules.clone()),
-            upstash: None,
+            ..Services::new(clock, self.network.clone(), endpoints)
         };
         let outcome = skill.execute(Call {
             params,
+            secrets: &self.secrets,
+            owner: &self.owner,
             tenant: "ten_018f0000000070008000000000000001".parse::<TenantId>().unwrap(),
             run: "run_018f0000000070008000000000000002".parse::<RunId>().unwrap(),
             step: IDEMPOTENCY_KEY.parse::<StepId>().unwrap(),

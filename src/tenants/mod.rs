@@ -4,6 +4,7 @@
 
 mod erase;
 mod known;
+mod own;
 mod patch;
 mod read;
 mod tier;
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 pub(crate) use self::known::Known;
 pub use self::{
     erase::{Erasure, erase},
+    own::{Held, Installation, OwnSetting, Owner, UnknownOwnSetting},
     patch::{TenantPatch, patch},
     read::{get, list},
     tier::{Limits, Tier, UnknownTier},

@@ -17,7 +17,7 @@ use aos::{
         create,
         engine::{DrainReport, Engine, EngineSettings, InvocationBudget},
     },
-    skills::{Registry, Services, address_guard::AddressRules},
+    skills::{Endpoints, Registry, Services, address_guard::AddressRules},
 };
 use aos_dev::{
     migrate::{Roles, migrate},
@@ -178,14 +178,14 @@ impl World {
                 .build()
                 .unwrap(),
         ));
+        let endpoints = Endpoints::new(&reqwest::Client::new(), &clock, |_| None).unwrap();
         let engine = Engine {
             database: connect(migrated.engine_database_url.unwrap()),
             skills: Arc::new(Registry::new(rules.clone())),
             services: Services {
-                clock: clock.clone(),
-                fetch: fetch.clone(),
                 address_rules: rules,
                 upstash: Some(redis_client.clone()),
+                ..Services::new(clock.clone(), fetch.clone(), endpoints)
             },
             platform: Platform {
                 clock: clock.clone(),

@@ -15,7 +15,7 @@ use aos::integrations::upstash::Upstash;
 use aos::platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse, Job, JobQueue, Platform, PlatformError};
 use aos::problem::Problem;
 use aos::runs::engine::{Engine, EngineSettings};
-use aos::skills::{Registry, Services, address_guard::AddressRules};
+use aos::skills::{Endpoints, Registry, Services};
 use aos_dev::faults::{Action, Rule};
 use aos_dev::migrate::{Roles, migrate};
 use aos_dev::neon::{NeonGateway, NeonGatewayOptions, PostgresAddr};
@@ -303,15 +303,11 @@ impl Test {
     pub(crate) fn engine(&self) -> Engine {
         let fetch: Arc<dyn Fetch> = Arc::new(Nothing);
         let clock: Arc<dyn Clock> = self.clock.clone();
+        let endpoints = Endpoints::new(&reqwest::Client::new(), &clock, |_| None).unwrap();
         Engine {
             database: connect_neon(&self.neon, &self.clock, &self.engine_url),
             skills: self.skills.clone(),
-            services: Services {
-                clock: clock.clone(),
-                fetch: fetch.clone(),
-                address_rules: Arc::new(AddressRules::default()),
-                upstash: None,
-            },
+            services: Services::new(clock.clone(), fetch.clone(), endpoints),
             platform: Platform {
                 clock,
                 jobs: Arc::new(Nothing),

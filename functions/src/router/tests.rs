@@ -7,6 +7,7 @@ use futures::future::{FutureExt, LocalBoxFuture};
 use serde_json::Value;
 
 use super::*;
+use crate::state::Given;
 
 const KEY: &str = "0123456789-the-operators-key-9876543210";
 const MACHINE: &str = "0123456789-the-machines-token-9876543210";
@@ -55,7 +56,14 @@ fn isolate(changes: &[(&str, &str)]) -> Isolate {
         });
         value.map(str::to_owned)
     };
-    Isolate::new(value_of, Arc::new(NoPlatform), Arc::new(NoPlatform))
+    Isolate::new(
+        value_of,
+        Given {
+            clock: Arc::new(NoPlatform),
+            fetch: Arc::new(NoPlatform),
+            archive: None,
+        },
+    )
 }
 
 struct Got {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     auth::TenantName,
     ids::{ApiKeyId, RunId, TenantId},
+    integrations::provider::Provider,
 };
 
 /// The name of something in Redis: a key or a channel.
@@ -69,6 +70,16 @@ impl Key {
     /// The entry that says that a session of Clerk's was revoked; kept until its tokens have expired.
     pub fn revoked_session(session_id: &str) -> Self {
         Self(format!("aos:revoked:session:{session_id}"))
+    }
+
+    /// The breaker of a provider.
+    pub fn breaker(provider: Provider) -> Self {
+        Self(format!("aos:breaker:{provider}"))
+    }
+
+    /// The calls of a provider that are under way with one key.
+    pub fn provider_lanes(provider: Provider, account: &str) -> Self {
+        Self(format!("aos:lanes:{provider}:{account}"))
     }
 
     /// The name as Redis knows it.

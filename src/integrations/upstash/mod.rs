@@ -185,8 +185,9 @@ impl Upstash {
             let response = request.send().await.map_err(exchange::failure)?;
             if response.status() != StatusCode::OK {
                 let status = response.status();
+                let headers = response.headers().clone();
                 let body = exchange::read(response, MAX_BYTES).await?;
-                return Ok(Err(refused(&Answer { status, body })));
+                return Ok(Err(refused(&Answer { status, headers, body })));
             }
             let mut events = Box::pin(subscription::events(response, channel.as_str()));
             Ok(confirmation(events.as_mut()).await.map(|()| events))

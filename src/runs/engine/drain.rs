@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,14 +15,18 @@ use serde_json::Value;
 
 use super::{
     Engine, Error,
+    archived::Loaded,
     budget::InvocationBudget,
     execute::Prepared,
+    owners::{self, Opened},
     settlement::Settlement,
     turn::{Claimed, MoreDue, News, Room, ToRing, TurnAnswer},
 };
 use crate::{
-    ids::{ClaimId, RunId, StepId},
+    ids::{ClaimId, RunId, StepId, TenantId},
     platform::Job,
+    runs::references::Resolved,
+    tenants::Owner,
 };
 
 /// Steps that finish within this time of each other are settled together.
@@ -60,6 +65,11 @@ enum Event {
         answer: Result<TurnAnswer, Error>,
     },
     TurnAgain,
+    Loaded {
+        waiting: Vec<(Claimed, Opened, Timestamp)>,
+        inputs: BTreeMap<RunId, Value>,
+        loaded: Loaded,
+    },
     Executed {
         settlement: Settlement,
         host: Option<String>,
@@ -83,7 +93,8 @@ struct Parked {
 /// A claimed step, ready to start.
 struct Held {
     step: Claimed,
-    params: Value,
+    params: Resolved,
+    owner: Arc<Owner>,
     /// Until when it may start, so that it ends and is settled within its lease.
     start_by: Timestamp,
 }
@@ -99,6 +110,8 @@ pub(super) struct Drain<'a> {
     /// Turns whose answers were lost.
     unseen: Vec<ClaimId>,
     left_over: Vec<StepId>,
+    /// Claimed steps that wait for outputs from the archive: those that go outside, and the others.
+    loading: (usize, usize),
     running: usize,
     /// Rings and publications under way.
     saying: usize,
@@ -124,6 +137,7 @@ impl<'a> Drain<'a> {
             known: HashSet::new(),
             unseen: Vec::new(),
             left_over: Vec::new(),
+            loading: (0, 0),
             running: 0,
             saying: 0,
             turning: false,
@@ -147,6 +161,11 @@ impl<'a> Drain<'a> {
                     answer,
                 } => self.turned(turn, settlements, answer)?,
                 Event::TurnAgain => self.start_turn(),
+                Event::Loaded {
+                    waiting,
+                    inputs,
+                    loaded,
+                } => self.loaded(waiting, &inputs, &loaded),
                 Event::Executed {
                     settlement,
                     host,
@@ -163,7 +182,12 @@ impl<'a> Drain<'a> {
     }
 
     fn is_busy(&self) -> bool {
-        self.turning || self.running > 0 || self.saying > 0 || !self.finished.is_empty() || !self.parked.is_empty()
+        self.turning
+            || self.running > 0
+            || self.saying > 0
+            || self.loading != (0, 0)
+            || !self.finished.is_empty()
+            || !self.parked.is_empty()
     }
 
     fn settle_when_ripe(&mut self) {
@@ -210,8 +234,8 @@ impl<'a> Drain<'a> {
             return Room::default();
         }
         Room {
-            lanes: self.budget.free_lanes(),
-            places: self.budget.free_places(),
+            lanes: self.budget.free_lanes().saturating_sub(self.loading.0),
+            places: self.budget.free_places().saturating_sub(self.loading.1),
             longest_timeout_ms,
         }
     }
@@ -235,7 +259,8 @@ impl<'a> Drain<'a> {
                 self.fruitless = self.fruitless.saturating_add(1);
                 // What has been executed is worth waiting for the database as long as there is time. A first claim
                 // that fails is not: the queue brings its doorbell again.
-                let has_work = self.running > 0 || !self.finished.is_empty() || !self.parked.is_empty();
+                let has_work =
+                    self.running > 0 || self.loading != (0, 0) || !self.finished.is_empty() || !self.parked.is_empty();
                 let has_time = self.budget.may_settle(self.now());
                 if !has_time || (!has_work && self.fruitless >= FRUITLESS_TURNS) {
                     return Err(error);
@@ -253,6 +278,7 @@ impl<'a> Drain<'a> {
         let TurnAnswer {
             claimed,
             inputs,
+            owners,
             to_ring,
             more_due,
             news,
@@ -270,15 +296,24 @@ impl<'a> Drain<'a> {
             .into_iter()
             .filter_map(|(run, input)| Some((run, serde_json::from_str(input.get()).ok()?)))
             .collect();
-        for mut step in claimed {
-            let input = inputs.get(&step.run_id);
-            match self.engine.prepare(&mut step, input) {
-                Prepared::Settled(outcome) => self.finished.push(Settlement::of(&step, *outcome)),
-                Prepared::Ready { params, host } => {
-                    let start_by = start_by(&step, now);
-                    self.start_or_park(Held { step, params, start_by }, host);
-                }
+        let sealer = self.engine.services.sealer.as_ref();
+        let owners: BTreeMap<TenantId, Opened> = owners
+            .into_iter()
+            .map(|(tenant, row)| (tenant, owners::open(tenant, row, sealer)))
+            .collect();
+        let mut waiting = Vec::new();
+        for step in claimed {
+            let owner = owners.get(&step.tenant_id).cloned().unwrap_or_default();
+            let start_by = start_by(&step, now);
+            if step.refs.values().any(|referenced| referenced.archived.is_some()) {
+                waiting.push((step, owner, start_by));
+            } else {
+                let input = inputs.get(&step.run_id);
+                self.prepare(step, owner, start_by, input, &Loaded::new());
             }
+        }
+        if !waiting.is_empty() {
+            self.load(waiting, inputs);
         }
 
         // Others were faster with what this turn had chosen, or it was too much for one answer, and there is more. Nobody
@@ -293,6 +328,66 @@ impl<'a> Drain<'a> {
             self.start_turn();
         }
         self.left_over = more_due.into_iter().map(|due| due.step_id).collect();
+    }
+
+    /// Starts a step, or settles it if there is nothing to execute.
+    fn prepare(
+        &mut self,
+        mut step: Claimed,
+        opened: Opened,
+        start_by: Timestamp,
+        input: Option<&Value>,
+        loaded: &Loaded,
+    ) {
+        let Opened { owner, secrets } = opened;
+        match self.engine.prepare(&mut step, input, &secrets, loaded) {
+            Prepared::Settled(outcome) => self.finished.push(Settlement::of(&step, *outcome)),
+            Prepared::Ready { params, host } => {
+                let held = Held {
+                    step,
+                    params,
+                    owner,
+                    start_by,
+                };
+                self.start_or_park(held, host);
+            }
+        }
+    }
+
+    /// Reads what these steps refer to from the archive.
+    fn load(&mut self, waiting: Vec<(Claimed, Opened, Timestamp)>, inputs: BTreeMap<RunId, Value>) {
+        let wanted: Vec<_> = waiting
+            .iter()
+            .flat_map(|(step, ..)| step.refs.values().filter_map(|referenced| referenced.archived.clone()))
+            .collect();
+        let (outside, pure) = kinds(&waiting);
+        self.loading = (
+            self.loading.0.saturating_add(outside),
+            self.loading.1.saturating_add(pure),
+        );
+        self.budget.spend(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
+        let engine = self.engine;
+        let loading = async move {
+            let loaded = engine.load(wanted).await;
+            Event::Loaded {
+                waiting,
+                inputs,
+                loaded,
+            }
+        };
+        self.events.push(loading.boxed_local());
+    }
+
+    fn loaded(&mut self, waiting: Vec<(Claimed, Opened, Timestamp)>, inputs: &BTreeMap<RunId, Value>, loaded: &Loaded) {
+        let (outside, pure) = kinds(&waiting);
+        self.loading = (
+            self.loading.0.saturating_sub(outside),
+            self.loading.1.saturating_sub(pure),
+        );
+        for (step, owner, start_by) in waiting {
+            let input = inputs.get(&step.run_id);
+            self.prepare(step, owner, start_by, input, loaded);
+        }
     }
 
     fn start_or_park(&mut self, held: Held, host: Option<String>) {
@@ -315,7 +410,13 @@ impl<'a> Drain<'a> {
         }
     }
 
-    fn start(&mut self, Held { step, params, start_by }: Held, host: Option<String>) {
+    fn start(&mut self, held: Held, host: Option<String>) {
+        let Held {
+            step,
+            params,
+            owner,
+            start_by,
+        } = held;
         let engine = self.engine;
         let in_time = self.now() <= start_by;
         self.running = self.running.saturating_add(1);
@@ -323,7 +424,7 @@ impl<'a> Drain<'a> {
         let execution = async move {
             // An execution that outlives its lease could run beside another one of the same step.
             let (settlement, requests) = if in_time {
-                let outcome = engine.execute(&step, &params).await;
+                let outcome = engine.execute(&step, &params, &owner).await;
                 let requests = outcome.usage.requests;
                 (Settlement::of(&step, outcome), requests)
             } else {
@@ -451,6 +552,12 @@ fn doorbells(steps: impl IntoIterator<Item = StepId>) -> impl Iterator<Item = Jo
 /// The queue holds messages back by whole seconds; one that comes too early claims nothing.
 fn whole_seconds(ms: u64) -> u32 {
     u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+/// How many of these steps go outside, and how many do not.
+fn kinds(steps: &[(Claimed, Opened, Timestamp)]) -> (usize, usize) {
+    let outside = steps.iter().filter(|(step, ..)| step.outside).count();
+    (outside, steps.len().saturating_sub(outside))
 }
 
 fn start_by(step: &Claimed, answered: Timestamp) -> Timestamp {

@@ -1,30 +1,48 @@
 //! One execution of one claimed step: condition, references, skill, within its timeout. Always ends in an outcome.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use futures::future::{Either, select};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
     Engine,
+    archived::Loaded,
     turn::{Claimed, MAX_CARRIED_BYTES},
 };
 use crate::{
-    runs::references::{Scope, StepResult, resolve},
-    skills::{Call, Category, EffectClass, Outcome, OutcomeError, OutcomeStatus, jmespath},
+    runs::references::{Resolved, Scope, StepResult, resolve},
+    skills::{
+        Call, Category, EffectClass, Outcome, OutcomeError, OutcomeStatus, SecretValues, jmespath,
+        outcome::IntegrationCall,
+    },
+    tenants::Owner,
 };
+
+/// What stands in an outcome where a secret stood.
+const REDACTED: &str = "[redacted]";
+/// A shorter text is no secret, and would be found in everything.
+const LEAST_SECRET_BYTES: usize = 6;
 
 /// What a claimed step turned out to be, before anything outside is touched.
 pub(super) enum Prepared {
     /// It is to be executed, with these params and, if it goes outside, towards this host.
-    Ready { params: Value, host: Option<String> },
+    Ready { params: Resolved, host: Option<String> },
     /// It has ended already: skipped, or its params cannot be had.
     Settled(Box<Outcome>),
 }
 
 impl Engine {
-    /// Looks at the condition and resolves the references. `input`: the run's, if it could be read.
-    pub(super) fn prepare(&self, step: &mut Claimed, input: Option<&Value>) -> Prepared {
+    /// Looks at the condition and resolves the references. `input`: the run's, if it could be read; `secrets`: those that
+    /// the step names; `loaded`: the archived outputs that it refers to.
+    pub(super) fn prepare(
+        &self,
+        step: &mut Claimed,
+        input: Option<&Value>,
+        secrets: &BTreeMap<String, SecretString>,
+        loaded: &Loaded,
+    ) -> Prepared {
         if step.needs_all_skipped {
             return skipped("needs_skipped", "every step that it needs was skipped");
         }
@@ -34,29 +52,37 @@ impl Engine {
             );
             return failed(Category::Validation, "reference_failed", reason);
         }
-        let (Some(input), Ok(steps), Ok(params)) = (
-            input,
-            std::mem::take(&mut step.refs)
-                .into_iter()
-                .map(|(key, step)| {
-                    Ok((
-                        key,
-                        StepResult {
-                            output: serde_json::from_str(step.output.get())?,
-                            status: step.status,
-                        },
-                    ))
-                })
-                .collect::<Result<_, serde_json::Error>>(),
-            serde_json::from_str(step.params.get()),
-        ) else {
+        let mut steps = BTreeMap::new();
+        let mut is_readable = true;
+        for (key, referenced) in std::mem::take(&mut step.refs) {
+            let output = match &referenced.archived {
+                None => serde_json::from_str(referenced.output.get()).map_err(|_| None),
+                Some(archived) => match loaded.get(&archived.key) {
+                    Some(Ok(output)) => Ok(output.clone()),
+                    Some(Err(error)) => Err(Some(error.clone())),
+                    None => Err(None),
+                },
+            };
+            match output {
+                Ok(output) => drop(steps.insert(
+                    key,
+                    StepResult {
+                        output,
+                        status: referenced.status,
+                    },
+                )),
+                Err(Some(error)) => return Prepared::Settled(Box::new(Outcome::failed(error))),
+                Err(None) => is_readable = false,
+            }
+        }
+        let (Some(input), true, Ok(params)) = (input, is_readable, serde_json::from_str(step.params.get())) else {
             return failed(
                 Category::Validation,
                 "reference_failed",
                 "its params, the run's input or an output it refers to nest too deep to be read".to_owned(),
             );
         };
-        let scope = Scope { input, steps };
+        let scope = Scope { input, steps, secrets };
         if let Some(condition) = &step.condition {
             let holds =
                 jmespath::compile(condition).and_then(|condition| jmespath::truthy(&condition, &scope.document()));
@@ -79,12 +105,35 @@ impl Engine {
         };
         let host = step
             .outside
-            .then(|| skill.host(&params).unwrap_or_else(|| step.skill.clone()));
+            .then(|| skill.host(&params.params).unwrap_or_else(|| step.skill.clone()));
         Prepared::Ready { params, host }
     }
 
+    /// A skill that calls outside and does not list its calls has made one, of what its contract names.
+    fn note_call(&self, step: &Claimed, outcome: &mut Outcome) {
+        if !outcome.calls.is_empty() || outcome.usage.requests == 0 {
+            return;
+        }
+        let integration = self
+            .skills
+            .get(&step.skill)
+            .and_then(|skill| skill.contract().integration);
+        outcome.calls.push(IntegrationCall {
+            integration: integration.unwrap_or("http").into(),
+            requests: outcome.usage.requests,
+            bytes_out: outcome.usage.bytes_out,
+            bytes_in: outcome.usage.bytes_in,
+            duration_ms: outcome.duration_ms,
+            cost_microusd: outcome.cost_microusd,
+            provider_status: outcome.error.as_ref().and_then(|error| error.provider_status),
+            code: outcome.error.as_ref().map(|error| error.code.clone()),
+            provider_request_id: outcome.provider_request_id.clone(),
+            ..IntegrationCall::default()
+        });
+    }
+
     /// Executes the skill. Whatever it does, an outcome comes back within the step's timeout.
-    pub(super) async fn execute(&self, step: &Claimed, params: &Value) -> Outcome {
+    pub(super) async fn execute(&self, step: &Claimed, params: &Resolved, owner: &Owner) -> Outcome {
         let began = self.platform.clock.now();
         let mut outcome = match self.skills.get(&step.skill) {
             None => Outcome::failed(OutcomeError::new(
@@ -96,7 +145,9 @@ impl Engine {
                 let timeout = Duration::from_millis(step.timeout_ms.into());
                 let key = step.step_id.to_string();
                 let call = skill.execute(Call {
-                    params,
+                    params: &params.params,
+                    secrets: &params.secrets,
+                    owner,
                     tenant: step.tenant_id,
                     run: step.run_id,
                     step: step.step_id,
@@ -114,14 +165,17 @@ impl Engine {
                     Either::Left((outcome, _)) => outcome,
                     Either::Right(((), _)) => Outcome::failed(timed_out(step)),
                 };
-                Outcome {
+                let outcome = without_secrets(outcome, &params.secrets);
+                let outcome = Outcome {
                     skill_version: Cow::Borrowed(skill.contract().version),
                     ..outcome
-                }
+                };
+                self.keep(step, outcome).await
             }
         };
         let took = Duration::try_from(began.duration_until(self.platform.clock.now())).unwrap_or_default();
         outcome.duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.note_call(step, &mut outcome);
         tracing::info!(
             run = %step.run_id,
             step = step.key,
@@ -133,6 +187,31 @@ impl Engine {
             "executed"
         );
         outcome
+    }
+}
+
+/// A target that echoes what it was sent must not carry a secret into what is stored.
+fn without_secrets(mut outcome: Outcome, secrets: &SecretValues) -> Outcome {
+    for secret in secrets.values().map(ExposeSecret::expose_secret) {
+        if secret.len() >= LEAST_SECRET_BYTES {
+            outcome.output = outcome.output.map(|output| without(output, secret));
+            if let Some(error) = &mut outcome.error {
+                error.message = error.message.replace(secret, REDACTED);
+            }
+        }
+    }
+    outcome
+}
+
+fn without(value: Value, secret: &str) -> Value {
+    match value {
+        Value::String(text) if text.contains(secret) => Value::String(text.replace(secret, REDACTED)),
+        Value::Array(items) => items.into_iter().map(|item| without(item, secret)).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (name.replace(secret, REDACTED), without(value, secret)))
+            .collect(),
+        other => other,
     }
 }
 

@@ -3,9 +3,11 @@
 //! State lives in the database and a message is a doorbell: losing every message loses no run, one too many does
 //! nothing. It never holds state between two invocations.
 
+mod archived;
 mod budget;
 mod drain;
 mod execute;
+mod owners;
 mod refused;
 mod settlement;
 #[cfg(test)]

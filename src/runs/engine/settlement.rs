@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::turn::Claimed;
 use crate::{
+    archive::OutputRef,
     ids::{RunId, StepId},
     runs::{
-        plan::{RetryPolicy, compact_len},
+        plan::RetryPolicy,
         retry::{self, Seed},
     },
-    skills::{Category, EffectClass, Outcome, OutcomeError, OutcomeStatus, outcome::Effect},
+    skills::{
+        Category, EffectClass, Outcome, OutcomeError, OutcomeStatus,
+        outcome::{Effect, IntegrationCall},
+    },
 };
-
-/// The largest output that is kept with the step, in bytes of compact JSON.
-const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
 
 /// Where a step goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(super) struct Settlement {
     verdict: Verdict,
     began: bool,
     output: Option<Value>,
+    output_ref: Option<OutputRef>,
+    calls: Vec<IntegrationCall>,
     error: Option<OutcomeError>,
     outcome: Option<Value>,
     cost_microusd: Option<i64>,
@@ -48,21 +52,12 @@ pub(super) struct Settlement {
 }
 
 impl Settlement {
-    /// A step whose execution began and came to `outcome`.
+    /// A step whose execution began and came to `outcome`; or that found no lane, and goes back.
     pub(super) fn of(step: &Claimed, mut outcome: Outcome) -> Self {
-        let mut output = outcome.output.take().map(without_nul);
-        if output
-            .as_ref()
-            .is_some_and(|output| compact_len(output, MAX_OUTPUT_BYTES).is_none())
-        {
-            output = None;
-            outcome.status = OutcomeStatus::Failed;
-            outcome.error = Some(OutcomeError::new(
-                Category::Content,
-                "output_too_large",
-                format!("the output is over {MAX_OUTPUT_BYTES} bytes, more than a step can keep"),
-            ));
+        if let Some(again_in) = outcome.deferred {
+            return Self::release(step, again_in);
         }
+        let output = outcome.output.take().map(without_nul);
         let error = outcome.error.take().map(|error| OutcomeError {
             message: error.message.replace('\0', "\u{fffd}"),
             ..error
@@ -77,6 +72,8 @@ impl Settlement {
             // A skipped step was looked at, not executed.
             began: outcome.status != OutcomeStatus::Skipped,
             output,
+            output_ref: outcome.output_ref.take(),
+            calls: outcome.calls,
             error,
             outcome: Some(without_nul(json!({
                 "effects": outcome.effects,
@@ -102,6 +99,8 @@ impl Settlement {
             verdict: Verdict::Release,
             began: false,
             output: None,
+            output_ref: None,
+            calls: Vec::new(),
             error: None,
             outcome: None,
             cost_microusd: None,
@@ -115,6 +114,7 @@ impl Settlement {
         Self {
             verdict: Verdict::Failed,
             output: None,
+            output_ref: None,
             outcome: None,
             effects: Vec::new(),
             cost_microusd: None,
@@ -136,6 +136,16 @@ impl Settlement {
         }
     }
 
+    /// The rows that `sql/settle_usage.sql` reads.
+    pub(super) fn usage_rows(&self) -> impl Iterator<Item = UsageRow<'_>> {
+        self.calls.iter().zip(0..).map(|(call, n)| UsageRow {
+            step_id: self.step_id.uuid(),
+            claim_no: self.claim_no,
+            n,
+            call,
+        })
+    }
+
     /// The row that `sql/settle.sql` reads.
     pub(super) fn row(&self) -> Value {
         json!({
@@ -150,6 +160,7 @@ impl Settlement {
             },
             "began": self.began,
             "output": self.output,
+            "output_ref": self.output_ref,
             "error": self.error,
             "outcome": self.outcome,
             "cost_microusd": self.cost_microusd,
@@ -157,6 +168,16 @@ impl Settlement {
             "again_in_ms": u64::try_from(self.again_in.as_millis()).unwrap_or(u64::MAX),
         })
     }
+}
+
+/// One call of an integration, of one claim.
+#[derive(Serialize)]
+pub(super) struct UsageRow<'a> {
+    step_id: uuid::Uuid,
+    claim_no: i32,
+    n: i16,
+    #[serde(flatten)]
+    call: &'a IntegrationCall,
 }
 
 fn has_effect(step: &Claimed) -> bool {

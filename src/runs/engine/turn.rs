@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
-use super::{Engine, Error, settlement::Settlement};
+use super::{Engine, Error, owners::OwnerRow, settlement::Settlement};
 use crate::{
+    archive::OutputRef,
     ids::{ClaimId, RunId, StepId, TenantId},
     integrations::{
         Repeat,
@@ -67,6 +68,8 @@ pub(super) struct Claimed {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Referenced {
     pub(super) output: Box<RawValue>,
+    /// Where the output is instead, if it is not here.
+    pub(super) archived: Option<OutputRef>,
     pub(super) status: OutcomeStatus,
 }
 
@@ -113,6 +116,8 @@ pub(super) struct TurnAnswer {
     pub(super) claimed: Vec<Claimed>,
     /// The inputs of the claimed steps' runs, by bare UUID.
     pub(super) inputs: BTreeMap<RunId, Box<RawValue>>,
+    /// The tenants of claimed steps that leave the Worker.
+    pub(super) owners: BTreeMap<TenantId, OwnerRow>,
     /// What became queued in this turn and was not claimed by it.
     pub(super) to_ring: Vec<ToRing>,
     /// Steps that are due and that their tenants have places for; at most 100.
@@ -181,6 +186,10 @@ impl Engine {
                     .bind_json(&rows)
                     .bind(ring_after),
             );
+            let calls: Vec<_> = settlements.iter().flat_map(Settlement::usage_rows).collect();
+            if !calls.is_empty() {
+                batch = batch.push(Statement::new(include_str!("sql/settle_usage.sql")).bind_json(&calls));
+            }
             if !ledger.is_empty() {
                 batch = batch
                     .push(Statement::new(include_str!("sql/settle_effects.sql")).bind_json(&ledger))

@@ -48,6 +48,9 @@ pub struct Step {
     effect_class: EffectClass,
     outside: bool,
     is_sink: bool,
+    /// Absent in plans that were stored before there were secrets.
+    #[serde(default)]
+    secrets: BTreeSet<String>,
 }
 
 impl Plan {
@@ -107,6 +110,14 @@ impl Plan {
     /// The skills it uses.
     pub fn skills(&self) -> BTreeSet<&str> {
         self.steps.iter().map(Step::skill).collect()
+    }
+
+    /// The secrets that it names.
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        self.steps
+            .iter()
+            .flat_map(|step| step.secrets.iter().map(String::as_str))
+            .collect()
     }
 
     /// JSON pointer, relative to the plan, to the first use of a skill: where to say that an agent may not use it.
@@ -176,6 +187,11 @@ impl Step {
     /// Whether it reaches outside, and so needs a lane.
     pub fn outside(&self) -> bool {
         self.outside
+    }
+
+    /// The tenant's secrets that its params name.
+    pub fn secrets(&self) -> &BTreeSet<String> {
+        &self.secrets
     }
 
     /// Whether no step needs it: its output is part of the run's.

@@ -1,9 +1,8 @@
 //! From a draft to a plan: every rule that can be held without the database.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     Plan, Step,
@@ -12,6 +11,7 @@ use super::{
     when::named_steps,
 };
 use crate::{
+    digest::sha256_hex,
     problem::FieldError,
     runs::references::{Reference, Target, each_reference},
     skills::{EffectClass, Registry, Skill},
@@ -31,7 +31,7 @@ pub struct PlanContext<'a> {
 /// Everything that is wrong with it (past 100 errors or 128 KiB of them, how many more), with JSON pointers relative to the plan. Codes:
 /// `required`, `unknown_field`, `wrong_type`, `invalid_value`, `out_of_range`, `too_few`, `too_many`, `too_long`,
 /// `too_deep`, `duplicate`, `unknown_step`, `cycle`, `unknown_skill`, `invalid_reference`, `unknown_reference`,
-/// `missing_need`, `not_supported`, `too_many_errors`, and those of the skills' own checks.
+/// `missing_need`, `secret_not_allowed`, `not_supported`, `too_many_errors`, and those of the skills' own checks.
 pub fn validate(draft: &Value, ctx: &PlanContext<'_>) -> Result<Plan, Vec<FieldError>> {
     let mut errors = Errors::default();
     let parts = read::steps(draft, &mut errors);
@@ -39,7 +39,7 @@ pub fn validate(draft: &Value, ctx: &PlanContext<'_>) -> Result<Plan, Vec<FieldE
     let mut steps = Vec::with_capacity(parts.len());
     for (index, part) in parts.into_iter().enumerate() {
         let skill = find_skill(&part, ctx, &mut errors);
-        let refs = find_refs(&part, index, &graph, ctx, &mut errors);
+        let Named { steps: refs, secrets } = find_named(&part, skill, index, &graph, ctx, &mut errors);
         if let (Some(id), Some(skill), Some(params)) = (part.id, skill, part.params) {
             let effect_class = skill.effect_class(&params);
             steps.push(Step {
@@ -56,6 +56,7 @@ pub fn validate(draft: &Value, ctx: &PlanContext<'_>) -> Result<Plan, Vec<FieldE
                 effect_class,
                 outside: effect_class != EffectClass::Pure,
                 is_sink: graph.is_sink(index),
+                secrets,
             });
         }
     }
@@ -89,15 +90,22 @@ fn find_skill<'a>(step: &StepParts<'_>, ctx: &PlanContext<'a>, errors: &mut Erro
     Some(skill)
 }
 
-/// The steps that a step's params and condition name, and whether it may name them.
-fn find_refs(
+/// What a step's params and condition name.
+struct Named {
+    steps: BTreeSet<usize>,
+    secrets: BTreeSet<String>,
+}
+
+/// What a step's params and condition name, and whether they may.
+fn find_named(
     step: &StepParts<'_>,
+    skill: Option<&dyn Skill>,
     index: usize,
     graph: &Graph<'_>,
     ctx: &PlanContext<'_>,
     errors: &mut Errors,
-) -> BTreeSet<usize> {
-    let mut refs = BTreeSet::new();
+) -> Named {
+    let (mut refs, mut secrets) = (BTreeSet::new(), BTreeSet::new());
     let mut name = |id: &str, at: &dyn Fn() -> String, errors: &mut Errors| match check_named(id, index, graph) {
         Ok(named) => drop(refs.insert(named)),
         Err((code, detail)) => errors.add(at(), code, detail),
@@ -108,8 +116,16 @@ fn find_refs(
             match found.map(|reference| check_target(reference, ctx.input)) {
                 Err(malformed) => errors.add(at(), "invalid_reference", malformed),
                 Ok(Err((code, detail))) => errors.add(at(), code, detail),
-                Ok(Ok(Some(id))) => name(id, &at, errors),
-                Ok(Ok(None)) => {}
+                Ok(Ok(Names::Nothing)) => {}
+                Ok(Ok(Names::Step(id))) => name(id, &at, errors),
+                Ok(Ok(Names::Secret(secret))) if skill.is_none_or(|skill| skill.may_hold_secret(pointer)) => {
+                    secrets.insert(secret.to_owned());
+                }
+                Ok(Ok(Names::Secret(_))) => {
+                    let detail =
+                        "secrets are filled in only where they are sent and kept nowhere: in headers of http_call";
+                    errors.add(at(), "secret_not_allowed", detail);
+                }
             }
         });
     }
@@ -119,15 +135,23 @@ fn find_refs(
         Some(Ok(ids)) => ids.iter().for_each(|id| name(id, &at, errors)),
         Some(Err((code, detail))) => errors.add(at(), code, detail),
     }
-    refs
+    Named { steps: refs, secrets }
 }
 
-/// The step that a reference names, if it names one; what it names in the input must be there.
-fn check_target<'r>(reference: &'r Reference, input: &Value) -> Result<Option<&'r str>, (&'static str, String)> {
+/// What a reference names, if it is more than a place in the input.
+enum Names<'r> {
+    Nothing,
+    Step(&'r str),
+    Secret(&'r str),
+}
+
+/// What a reference names; a place in the input must be there.
+fn check_target<'r>(reference: &'r Reference, input: &Value) -> Result<Names<'r>, (&'static str, String)> {
     match reference.target()? {
-        Target::Output(id, _) | Target::Status(id) => Ok(Some(id)),
+        Target::Output(id, _) | Target::Status(id) => Ok(Names::Step(id)),
+        Target::Secret(name) => Ok(Names::Secret(name)),
         Target::Input(path) => match reference.walk(input, path) {
-            Ok(_) => Ok(None),
+            Ok(_) => Ok(Names::Nothing),
             Err(missing) => Err(("unknown_reference", missing)),
         },
     }
@@ -152,11 +176,5 @@ fn check_named(id: &str, index: usize, graph: &Graph<'_>) -> Result<usize, (&'st
 /// See [`Plan::plan_hash`].
 fn hash(plan: &Plan) -> Result<String, serde_json::Error> {
     let canonical = serde_json_canonicalizer::to_vec(&plan.draft())?;
-    Ok(Sha256::digest(canonical)
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }))
+    Ok(sha256_hex(canonical))
 }

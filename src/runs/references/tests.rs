@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -17,10 +19,24 @@ fn scope<'a>(input: &'a Value, steps: &[(&str, Value)]) -> Scope<'a> {
             },
         )
     };
+    static SECRETS: LazyLock<BTreeMap<String, SecretString>> = LazyLock::new(|| {
+        ["token", "other"]
+            .map(|name| (name.to_owned(), SecretString::from(format!("<{name}>"))))
+            .into()
+    });
     Scope {
         input,
         steps: steps.iter().map(result).collect(),
+        secrets: &SECRETS,
     }
+}
+
+/// The params alone, of what names no secret.
+fn resolve(params: &Value, scope: &Scope<'_>) -> Result<Value, ReferenceError> {
+    super::resolve(params, scope).map(|resolved| {
+        assert!(resolved.secrets.is_empty());
+        resolved.params
+    })
 }
 
 fn resolved(params: Value) -> Result<Value, ReferenceError> {
@@ -247,5 +263,51 @@ proptest! {
         let scope = scope(&input, &[]);
         prop_assert_eq!(resolve(&json!(escape(&text)), &scope), Ok(json!(text)));
         prop_assert_eq!(resolve(&json!("{{input.x}}"), &scope), Ok(data));
+    }
+}
+
+#[test]
+fn a_secret_is_filled_in_beside_the_params_and_never_in_them() {
+    let input = json!({"user": "ada", "trap": "{{secrets.other}}"});
+    let params = json!({"headers": {
+        "Authorization": "Bearer {{secrets.token}}",
+        "X/Pair": "{{input.user}}:{{ secrets[\"other\"] }}",
+        "X-Trap": "{{secrets.token}} {{input.trap}}",
+        "X-Plain": "{{input.trap}}"
+    }});
+    let Resolved { params, secrets } = super::resolve(&params, &scope(&input, &[])).unwrap();
+    assert_eq!(
+        params["headers"],
+        json!({
+            "Authorization": "Bearer {{secrets.token}}",
+            "X/Pair": "ada:{{secrets.other}}",
+            "X-Trap": "{{secrets.token}} {{secrets.other}}",
+            "X-Plain": "{{secrets.other}}"
+        })
+    );
+    let sent: Vec<_> = secrets
+        .iter()
+        .map(|(pointer, value)| (pointer.as_str(), value.expose_secret()))
+        .collect();
+    // What data brings in is text, also beside a secret.
+    assert_eq!(
+        sent,
+        [
+            ("/headers/Authorization", "Bearer <token>"),
+            ("/headers/X-Trap", "<token> {{secrets.other}}"),
+            ("/headers/X~1Pair", "ada:<other>"),
+        ]
+    );
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_never_an_empty_text() {
+    let error = super::resolve(&json!({"a": ["{{secrets.gone}}"]}), &scope(&Value::Null, &[])).unwrap_err();
+    assert_eq!((error.pointer.as_str(), error.code), ("/a/0", "unresolved_reference"));
+    for malformed in ["{{secrets}}", "{{secrets.a.b}}", "{{secrets[0]}}"] {
+        assert!(
+            super::resolve(&json!(malformed), &scope(&Value::Null, &[])).is_err(),
+            "{malformed}"
+        );
     }
 }

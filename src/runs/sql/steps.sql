@@ -5,7 +5,8 @@
 select jsonb_build_object(
     'id', s.id, 'key', s.key, 'skill', s.skill, 'status', s.status, 'params', s.params, 'attempt', s.attempt,
     'max_attempts', s.max_attempts, 'output', case when s.fits then s.output end,
-    'output_omitted', not s.fits and s.output is not null, 'error', s.error, 'outcome', s.outcome,
+    'output_omitted', not s.fits and s.output is not null or s.output_ref is not null, 'output_ref', s.output_ref,
+    'error', s.error, 'outcome', s.outcome,
     'cost_microusd', s.cost_microusd, 'duration_ms', s.duration_ms,
     'due_at', case when s.status = 'queued' then s.due_at end, 'started_at', s.started_at, 'ended_at', s.ended_at
 ) as data

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{HttpFailure, MAX_ANSWER_BYTES, redirects::Answer};
-use crate::skills::{
-    EffectClass, Outcome, OutcomeError,
-    failure::Failure,
-    params::{MAX_DEPTH, nests_deeper_than},
+use crate::{
+    integrations::provider::retry_after,
+    skills::{
+        EffectClass, Outcome, OutcomeError,
+        failure::Failure,
+        params::{MAX_DEPTH, nests_deeper_than},
+    },
 };
 
 /// How much of the headers an output holds.
@@ -18,9 +21,6 @@ const MAX_VALUE_BYTES: usize = 4 * 1024;
 
 /// Cookies and challenges are for a client that comes back; in a stored output they would only be secrets.
 const LEFT_OUT: [&str; 4] = ["set-cookie", "set-cookie2", "proxy-authenticate", "www-authenticate"];
-
-/// A target's request to wait for longer than this is not believed.
-const MAX_RETRY_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The outcome of a call that was answered.
 pub(super) fn outcome(answer: Answer, class: EffectClass, expected: &[u16], now: Timestamp, host: &str) -> Outcome {
@@ -34,7 +34,9 @@ pub(super) fn outcome(answer: Answer, class: EffectClass, expected: &[u16], now:
         let error = meaning(status, class)
             .error(format!("{host} answered {status}"))
             .from_provider(host, Some(status.as_u16()));
-        let retry_after_ms = retry_after_ms(&answer.response.headers, now).filter(|_| error.retryable);
+        let retry_after_ms = retry_after(&answer.response.headers, now)
+            .filter(|_| error.retryable)
+            .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         Outcome::failed(OutcomeError {
             retry_after_ms,
             ..error
@@ -67,19 +69,6 @@ fn meaning(status: StatusCode, class: EffectClass) -> HttpFailure {
         409 | 412 | 423 => HttpFailure::Conflict,
         _ => HttpFailure::RequestRejected,
     }
-}
-
-/// `Retry-After` in milliseconds: seconds, or an HTTP date (RFC 9110 section 10.2.3).
-fn retry_after_ms(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => seconds.saturating_mul(1000),
-        Err(_) => {
-            let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            u64::try_from(until.as_millisecond().saturating_sub(now.as_millisecond())).unwrap_or(0)
-        }
-    };
-    Some(wait.min(MAX_RETRY_AFTER_MS))
 }
 
 fn output(answer: &Answer) -> Value {

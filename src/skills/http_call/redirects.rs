@@ -86,8 +86,8 @@ impl<'a> Exchange<'a> {
     pub(super) fn usage(&self) -> Usage {
         Usage {
             bytes_out: self.bytes_out,
-            bytes_in: 0,
             requests: self.sent,
+            ..Usage::default()
         }
     }
 

@@ -55,7 +55,9 @@ select jsonb_build_object(
             'lease_ms', floor(extract(epoch from c.lease_until - statement_timestamp()) * 1000)::bigint,
             'refs', (
                 select coalesce(
-                    jsonb_object_agg(n.key, jsonb_build_object('output', n.output, 'status', n.status)), '{}'
+                    jsonb_object_agg(n.key, jsonb_build_object(
+                        'output', n.output, 'archived', n.output_ref, 'status', n.status
+                    )), '{}'
                 )
                 from steps n where n.run_id = c.run_id and n.idx = any (c.refs) and not c.too_large
             ),
@@ -69,6 +71,24 @@ select jsonb_build_object(
     'inputs', (
         select coalesce(jsonb_object_agg(r.id, r.input), '{}')
         from runs r where r.id in (select c.run_id from claimed c where not c.too_large)
+    ),
+    -- Sealed: what their tenants brought along, for calls that leave the Worker, and the secrets that they name.
+    'owners', (
+        select coalesce(jsonb_object_agg(t.id, jsonb_build_object(
+            'name', t.external_id, 'tier', t.tier,
+            'sealed', (
+                select coalesce(jsonb_agg(jsonb_build_object('kind', v.kind, 'name', v.name, 'sealed', v.sealed)), '[]')
+                from sealed_values v
+                where v.tenant_id = t.id and (
+                    v.kind = 'setting'
+                    or v.name in (
+                        select names.value from claimed c, jsonb_array_elements_text(c.secret_names) names
+                        where c.tenant_id = t.id
+                    )
+                )
+            )
+        )), '{}')
+        from tenants t where t.id in (select c.tenant_id from claimed c where c.outside)
     ),
     'to_ring', (
         select coalesce(jsonb_agg(jsonb_build_object(

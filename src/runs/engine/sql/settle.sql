@@ -6,7 +6,7 @@
 with settlement as (
     select *
     from jsonb_to_recordset($2::jsonb) as s (
-        step_id uuid, claim_no integer, verdict text, began boolean, output jsonb, error jsonb,
+        step_id uuid, claim_no integer, verdict text, began boolean, output jsonb, output_ref jsonb, error jsonb,
         outcome jsonb, cost_microusd bigint, duration_ms integer, again_in_ms bigint
     )
 )
@@ -25,8 +25,9 @@ set status = case x.verdict when 'retry' then 'queued' when 'release' then 'queu
         then statement_timestamp() + make_interval(secs => coalesce(x.again_in_ms, 0) / 1000.0 + $3::integer)
     end,
     output = x.output,
-    -- As the database will give it, which is more than its compact form has.
-    output_bytes = coalesce(octet_length(x.output::text), 0),
+    output_ref = x.output_ref,
+    -- As the database will give it, which is more than its compact form has; or as the archive will.
+    output_bytes = coalesce(octet_length(x.output::text), (x.output_ref ->> 'bytes')::integer, 0),
     error = case when x.verdict = 'release' then s.error else x.error end,
     outcome = coalesce(x.outcome, s.outcome),
     -- Every attempt that was billed counts; one unknown cost makes the sum unknown.

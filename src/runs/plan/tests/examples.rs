@@ -66,7 +66,7 @@ fn execute(step: &Step, scope: &Scope<'_>, store: &mut BTreeMap<String, Value>) 
     {
         return (Skipped, Value::Null);
     }
-    let params = resolve(step.params(), scope).unwrap();
+    let params = resolve(step.params(), scope).unwrap().params;
     let key = params["key"].as_str().unwrap_or_default().to_owned();
     match (step.skill(), params["op"].as_str()) {
         ("json_transform", _) => (Succeeded, transform(&params)),
@@ -101,7 +101,15 @@ fn carry_out(plan: &Plan, input: &Value) -> Value {
         let (status, output) = if !step.needs().is_empty() && are_all_skipped {
             (Skipped, Value::Null)
         } else {
-            execute(step, &Scope { input, steps }, &mut store)
+            execute(
+                step,
+                &Scope {
+                    input,
+                    steps,
+                    secrets: &BTreeMap::new(),
+                },
+                &mut store,
+            )
         };
         assert!(
             status != Failed || step.on_error() == OnError::Continue,

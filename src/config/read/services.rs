@@ -1,0 +1,84 @@
+//! The settings of what skills call on: the providers' addresses, the installation's own keys and who may use them, and
+//! the secrets that guard what tenants hand over. Must never send a key to a host that nobody named.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{Reader, guards};
+use crate::{
+    config::Environment,
+    integrations::{SettingError, provider::Provider},
+    platform::Clock,
+    sealing::Sealer,
+    skills::Endpoints,
+    tenants::{Installation, OwnSetting, Tier},
+};
+
+impl Reader<'_> {
+    /// The providers' addresses, each a host that no caller's URL may lead to.
+    pub(super) fn endpoints(
+        &mut self,
+        environment: Environment,
+        http: &reqwest::Client,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Endpoints> {
+        let mut base_urls = BTreeMap::new();
+        for provider in Provider::ALL {
+            match self.address(provider.base_url_setting(), environment) {
+                Some(base_url) => drop(base_urls.insert(provider, base_url)),
+                None => {
+                    let own = Url::parse(provider.base_url()).ok();
+                    let host = own.as_ref().and_then(Url::host_str).map(str::to_owned);
+                    self.own_hosts.extend(host);
+                }
+            }
+        }
+        Endpoints::new(http, clock, |provider| base_urls.get(&provider).cloned())
+            .map_err(|_| self.wrong("ANTHROPIC_BASE_URL", "is not a URL"))
+            .ok()
+    }
+
+    /// What the installation has of its own, and the tiers that may use it.
+    pub(super) fn installation(&mut self) -> Installation {
+        let mut values = BTreeMap::new();
+        for setting in OwnSetting::ALL {
+            let Some(name) = setting.of_installation() else {
+                continue;
+            };
+            if let Some(value) = self.optional(name, |value| setting.check(value).map(|()| SecretString::from(value))) {
+                values.insert(*setting, value);
+            }
+        }
+        Installation {
+            values,
+            open_to: self.optional("PLATFORM_KEYS_FOR", tiers).unwrap_or_else(paying),
+            operator_tenant: self.value("OPERATOR_TENANT"),
+        }
+    }
+
+    /// What seals tenants' values: the key, and the one before it.
+    pub(super) fn sealer(&mut self, environment: Environment) -> Option<Sealer> {
+        let guarding = |value: &str| guards(value, environment).map(|()| SecretString::from(value));
+        let current = self.optional("SEALING_KEY", guarding);
+        let previous = self.optional("SEALING_KEY_PREVIOUS", guarding);
+        if current.is_none() && previous.is_some() {
+            self.wrong("SEALING_KEY", "is missing beside SEALING_KEY_PREVIOUS");
+        }
+        Some(Sealer::new(&current?, previous.as_ref()))
+    }
+}
+
+/// Tiers that nobody has for nothing: what they spend is not lost.
+fn paying() -> Vec<Tier> {
+    vec![Tier::Dev, Tier::Pro, Tier::Enterprise]
+}
+
+fn tiers(value: &str) -> Result<Vec<Tier>, SettingError> {
+    value
+        .split(',')
+        .map(|word| word.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| SettingError("is not a list of tiers such as dev,pro,enterprise"))
+}

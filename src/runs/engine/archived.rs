@@ -1,0 +1,135 @@
+//! Outputs that are too large for a row: stored in the archive before a step is settled, read back before a step that
+//! refers to them starts. Must never settle a step whose output is nowhere.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{
+    StreamExt,
+    future::{Either, select},
+    stream,
+};
+use serde_json::Value;
+
+use super::{Engine, turn::Claimed};
+use crate::{
+    archive::{self, Archive, OutputRef},
+    platform::PlatformError,
+    runs::plan::compact_len,
+    skills::{Category, Outcome, OutcomeError, OutcomeStatus},
+};
+
+/// The largest output that is kept in a row, in bytes of compact JSON: where there is no archive, or it is away.
+const MAX_ROW_BYTES: usize = 1024 * 1024;
+/// How long the archive may take for one object.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Objects that are read at once.
+const READ_AT_ONCE: usize = 2;
+
+/// Archived outputs, or why they cannot be had, by their keys in the archive.
+pub(super) type Loaded = BTreeMap<String, Result<Value, OutcomeError>>;
+
+impl Engine {
+    /// The outcome with an output that fits its row: a large one is moved to the archive.
+    pub(super) async fn keep(&self, step: &Claimed, outcome: Outcome) -> Outcome {
+        let Some(output) = &outcome.output else { return outcome };
+        if compact_len(output, archive::INLINE_BYTES).is_some() {
+            return outcome;
+        }
+        let fits_row = compact_len(output, MAX_ROW_BYTES).is_some();
+        let Some(archive) = &self.services.archive else {
+            return if fits_row {
+                outcome
+            } else {
+                too_large(outcome, MAX_ROW_BYTES)
+            };
+        };
+        // What cannot be written is not larger for it: a value of JSON can.
+        let json = serde_json::to_vec(output).unwrap_or_default();
+        if json.is_empty() || json.len() > archive::MAX_OUTPUT_BYTES {
+            return too_large(outcome, archive::MAX_OUTPUT_BYTES);
+        }
+        match self.put(archive, step, json).await {
+            Ok(reference) => Outcome {
+                output: None,
+                output_ref: Some(reference),
+                ..outcome
+            },
+            Err(error) if fits_row => {
+                tracing::warn!(step = %step.step_id, %error, "an output stays in its row: the archive is away");
+                outcome
+            }
+            Err(error) => failed(outcome, unreachable(&error)),
+        }
+    }
+
+    async fn put(&self, archive: &Archive, step: &Claimed, json: Vec<u8>) -> Result<OutputRef, archive::Error> {
+        let now = self.platform.clock.now();
+        self.patiently(archive.put_output(step.tenant_id, now, json)).await
+    }
+
+    /// Reads archived outputs, each once.
+    pub(super) async fn load(&self, wanted: Vec<OutputRef>) -> Loaded {
+        let distinct: BTreeMap<_, _> = wanted
+            .into_iter()
+            .map(|reference| (reference.key.clone(), reference))
+            .collect();
+        stream::iter(distinct)
+            .map(|(key, reference)| async move {
+                let loaded = match &self.services.archive {
+                    None => Err(OutcomeError::new(
+                        Category::Configuration,
+                        "integration_not_configured",
+                        "an output that the step refers to is in the archive, which is not configured any more",
+                    )),
+                    Some(archive) => self
+                        .patiently(archive.get_output(&reference))
+                        .await
+                        .map_err(|error| unreachable(&error)),
+                };
+                (key, loaded)
+            })
+            .buffer_unordered(READ_AT_ONCE)
+            .collect()
+            .await
+    }
+
+    async fn patiently<T>(&self, work: impl Future<Output = Result<T, archive::Error>>) -> Result<T, archive::Error> {
+        let limit = self.platform.clock.sleep(PATIENCE);
+        match select(std::pin::pin!(work), limit).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(PlatformError("no answer in time".to_owned()).into()),
+        }
+    }
+}
+
+fn unreachable(error: &archive::Error) -> OutcomeError {
+    match error {
+        archive::Error::Unreachable(_) => {
+            OutcomeError::new(Category::Network, "archive_unreachable", error.to_string()).retryable()
+        }
+        archive::Error::Missing | archive::Error::Corrupt => {
+            OutcomeError::new(Category::Internal, "archived_output_lost", error.to_string())
+        }
+    }
+}
+
+fn too_large(outcome: Outcome, limit: usize) -> Outcome {
+    let error = OutcomeError::new(
+        Category::Content,
+        "output_too_large",
+        format!("the output is over {limit} bytes, more than can be kept here"),
+    );
+    failed(outcome, error)
+}
+
+/// The same execution, effects, costs and all, whose output could not be kept.
+fn failed(outcome: Outcome, error: OutcomeError) -> Outcome {
+    // What changed the outside world must not be repeated for the sake of its output.
+    let retryable = error.retryable && outcome.effects.is_empty();
+    Outcome {
+        status: OutcomeStatus::Failed,
+        output: None,
+        error: Some(OutcomeError { retryable, ..error }),
+        ..outcome
+    }
+}
