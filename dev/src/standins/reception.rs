@@ -21,7 +21,7 @@ use futures::{StreamExt, stream};
 use super::received::{Key, Received, Record, Request};
 use super::script::{Answer, Breach, Script, Step, Then};
 use super::{LIMIT_BYTES, broken};
-use crate::faults::{Action, Sight};
+use crate::faults::Sight;
 use crate::serve;
 
 /// What the door must know of whom it stands in for.
