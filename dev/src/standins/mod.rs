@@ -7,6 +7,9 @@ mod catalogue;
 pub mod clerk;
 mod echo;
 mod effects;
+pub mod received;
+mod reception;
+pub mod script;
 
 use std::net::SocketAddr;
 
