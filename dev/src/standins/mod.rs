@@ -2,13 +2,17 @@
 //! Must never keep more than a bounded record of what it was asked.
 
 mod answers;
+pub mod anthropic;
 mod broken;
 mod catalogue;
 pub mod clerk;
 mod echo;
 mod effects;
+pub mod model;
+pub mod openai;
 pub mod received;
 mod reception;
+mod schema;
 pub mod script;
 
 use std::net::SocketAddr;
@@ -22,7 +26,9 @@ use crate::counters::Counters;
 use crate::faults::Faults;
 use crate::serve::{ServerHandle, serve};
 
+use anthropic::Anthropic;
 use clerk::Clerk;
+use openai::OpenAi;
 
 pub use effects::{Arrival, Effects, Tally};
 
@@ -44,6 +50,8 @@ pub struct Standins {
     effects: Effects,
     clerk: Clerk,
     clerk_other: Clerk,
+    anthropic: Anthropic,
+    openai: OpenAi,
 }
 
 impl Standins {
@@ -58,9 +66,13 @@ impl Standins {
         let kid = Clerk::new_kid();
         let clerk = Clerk::new(&url, "/clerk", kid.clone(), counters.clone())?;
         let clerk_other = Clerk::new(&url, "/clerk-other", kid, counters.clone())?;
+        let anthropic = Anthropic::new(&url)?;
+        let openai = OpenAi::new(&url)?;
         let router = http_target(&effects)
             .merge(clerk.routes())
             .merge(clerk_other.routes())
+            .merge(anthropic.routes())
+            .merge(openai.routes())
             .layer(DefaultBodyLimit::max(LIMIT_BYTES));
         let server = serve(listener, router, faults.clone(), counters.clone())?;
         Ok(Self {
@@ -70,6 +82,8 @@ impl Standins {
             effects,
             clerk,
             clerk_other,
+            anthropic,
+            openai,
         })
     }
 
@@ -101,6 +115,16 @@ impl Standins {
     /// Somebody else's Clerk instance, under `/clerk-other`: other keys, the first of them under the same `kid`.
     pub fn clerk_other(&self) -> &Clerk {
         &self.clerk_other
+    }
+
+    /// Anthropic, under `/anthropic`.
+    pub fn anthropic(&self) -> &Anthropic {
+        &self.anthropic
+    }
+
+    /// OpenAI, under `/openai`.
+    pub fn openai(&self) -> &OpenAi {
+        &self.openai
     }
 
     /// Lets open requests end, and returns when all is closed.
