@@ -5,6 +5,7 @@ mod errors;
 mod formats;
 mod request;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -74,6 +75,14 @@ impl Anthropic {
     /// What opens it (`ANTHROPIC_API_KEY`).
     pub fn api_key(&self) -> &str {
         &self.account.api_key
+    }
+
+    /// The settings of a Worker that asks this stand-in, by name. Holds a secret.
+    pub fn settings(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("ANTHROPIC_API_KEY", self.api_key().to_owned()),
+            ("ANTHROPIC_BASE_URL", self.url().to_owned()),
+        ])
     }
 
     /// Adds to what is answered next.
