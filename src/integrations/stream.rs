@@ -333,3 +333,52 @@ async fn in_time<T>(clock: &dyn Clock, limit: Duration, work: impl Future<Output
 fn millis(duration: Duration) -> u128 {
     duration.as_millis()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_broken_answer_is_billed_is_what_was_counted_or_unknown() {
+        let tokens = Tokens {
+            input: 3,
+            ..Tokens::default()
+        };
+        let fresh = Draft::default();
+        let counted = Draft {
+            tokens: Some(tokens),
+            ..Draft::default()
+        };
+        let said = Draft {
+            text: "he".to_owned(),
+            ..Draft::default()
+        };
+        for (draft, kind, told, billed) in [
+            (&fresh, ErrorKind::NotSent, false, Billed::Nothing),
+            (&fresh, ErrorKind::Timeout, false, Billed::Unknown),
+            (&fresh, ErrorKind::Overloaded, true, Billed::Nothing),
+            (&said, ErrorKind::Overloaded, true, Billed::Unknown),
+            (&said, ErrorKind::Lost, false, Billed::Unknown),
+            (&counted, ErrorKind::Lost, false, Billed::Tokens(tokens)),
+            (&counted, ErrorKind::Overloaded, true, Billed::Tokens(tokens)),
+        ] {
+            assert_eq!(draft.billed(kind, told), billed, "{kind:?} {told}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_never_longer_than_it_may_be() {
+        let mut draft = Draft::default();
+        draft.add_text(&"x".repeat(MAX_TEXT_BYTES)).unwrap();
+        assert_eq!(draft.add_text("x").unwrap_err().kind, ErrorKind::InvalidAnswer);
+        assert_eq!(draft.text.len(), MAX_TEXT_BYTES);
+    }
+
+    #[test]
+    fn a_call_without_arguments_is_an_empty_object() {
+        let mut draft = Draft::default();
+        draft.add_text("thinking aloud").unwrap();
+        draft.add_tool("").unwrap();
+        assert_eq!(draft.into_text(), "{}");
+    }
+}

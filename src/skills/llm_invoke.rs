@@ -185,7 +185,7 @@ fn nobody(stops: &[Stop]) -> Outcome {
         .iter()
         .find(|error| error.retryable)
         .or_else(|| errors.iter().find(|error| error.category != Category::Configuration))
-        .or_else(|| errors.iter().find(|error| error.provider_status.is_some()))
+        .or_else(|| errors.iter().find(|error| error.provider.is_some()))
         .or(errors.first());
     let Some(chosen) = chosen else {
         return Outcome::failed(ProviderFailure::Timeout.error("there was no time to ask anybody"));

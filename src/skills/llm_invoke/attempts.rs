@@ -4,6 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::params::{Choice, Params};
@@ -133,14 +134,14 @@ pub(super) async fn ask_in_turn(call: &Call<'_>, params: &Params<'_>, idle: Dura
         };
         let left = call.timeout.saturating_sub(passed(call, began));
         // A tenant whose own key is refused is told so; the installation does not pay for it.
-        if own_key_refused && !key.is_own || index > 0 && left < LEAST_TIME {
+        if (own_key_refused && !key.is_own) || (index > 0 && left < LEAST_TIME) {
             break;
         }
         let others = candidates.iter().skip(index.saturating_add(1));
         let has_fallback = others.into_iter().any(|other| other.key.is_some());
         let patience = Patience {
             total: left,
-            first_event: if has_fallback { left / 2 } else { left },
+            first_event: left.checked_div(if has_fallback { 2 } else { 1 }).unwrap_or(left),
             idle,
         };
         match attempt(call, params, candidate, key, patience).await {
@@ -183,7 +184,6 @@ fn candidates<'a>(call: &Call<'a>, params: &Params<'a>) -> Vec<Candidate<'a>> {
         // A name means something to one provider only.
         let named = params.model.filter(|_| index == 0);
         let chosen = || {
-            use secrecy::ExposeSecret;
             call.value(model)
                 .map_or(default_model(provider), |held| held.value.expose_secret())
         };
