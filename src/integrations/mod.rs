@@ -3,10 +3,14 @@
 //! Every call has a timeout, a bounded answer and a retry rule that fits it. A client never prints its credentials and
 //! never repeats blindly what may already have taken effect.
 
+pub mod anthropic;
 pub mod clerk;
 mod exchange;
+pub mod model;
 pub mod neon;
+pub mod openai;
 pub mod provider;
+mod stream;
 mod tries;
 pub mod upstash;
 

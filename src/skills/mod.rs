@@ -9,6 +9,7 @@ pub mod http_call;
 pub mod jmespath;
 pub mod json_transform;
 pub mod kv_store;
+pub mod llm_invoke;
 pub mod outcome;
 mod params;
 mod provider;
