@@ -7,8 +7,11 @@ pub mod clerk;
 mod exchange;
 pub mod neon;
 pub mod provider;
+pub mod resend;
+pub mod slack;
 mod tries;
 pub mod upstash;
+pub mod voyage;
 
 /// Whether a request may be sent again after its answer was lost, when nobody knows whether it took effect.
 ///
