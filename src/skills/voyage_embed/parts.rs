@@ -191,12 +191,16 @@ mod tests {
     fn parts_hold_every_text_once_and_keep_under_the_limit() {
         let texts = ["aaaa", "bb", "cccccccc", "d", "eeee"];
         // By the estimate 2, 1, 4, 1 and 2 tokens.
-        assert_eq!(split(&texts, 10), [0..5]);
-        assert_eq!(split(&texts, 4), [0..2, 2..3, 3..5]);
-        assert_eq!(split(&texts, 1), [0..1, 1..2, 2..3, 3..4, 4..5]);
-        assert_eq!(split(&[], 4), []);
+        let ends = |texts: &[&str], request_tokens| -> Vec<(usize, usize)> {
+            let parts = split(texts, request_tokens);
+            parts.into_iter().map(|part| (part.start, part.end)).collect()
+        };
+        assert_eq!(ends(&texts, 10), [(0, 5)]);
+        assert_eq!(ends(&texts, 4), [(0, 2), (2, 3), (3, 5)]);
+        assert_eq!(ends(&texts, 1), [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]);
+        assert_eq!(ends(&[], 4), []);
         let many = vec!["a"; MAX_TEXTS + 1];
-        assert_eq!(split(&many, 1_000_000), [0..MAX_TEXTS, MAX_TEXTS..MAX_TEXTS + 1]);
+        assert_eq!(ends(&many, 1_000_000), [(0, MAX_TEXTS), (MAX_TEXTS, MAX_TEXTS + 1)]);
     }
 
     #[test]
