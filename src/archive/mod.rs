@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
@@ -80,7 +80,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn get_output(&self, output: &OutputRef) -> Result<Value, Error> {
+    pub async fn get_output(&self, output: &OutputRef) -> Result<Box<RawValue>, Error> {
         let bytes = self.0.get(&output.key, MAX_OUTPUT_BYTES).await?.ok_or(Error::Missing)?;
         if sha256_hex(&bytes) != output.sha256 {
             return Err(Error::Corrupt);

@@ -124,6 +124,23 @@ impl Services {
     }
 }
 
+impl Services {
+    /// Whether the installation has what an integration needs, by the name that contracts give it.
+    pub fn is_configured(&self, integration: &str) -> bool {
+        let has = |setting: OwnSetting| self.installation.values.contains_key(&setting);
+        match integration {
+            "llm" => has(OwnSetting::AnthropicApiKey) || has(OwnSetting::OpenaiApiKey),
+            "voyage" => has(OwnSetting::VoyageApiKey),
+            "resend" => has(OwnSetting::ResendApiKey),
+            "slack" => has(OwnSetting::SlackWebhookUrl),
+            "postgres" => has(OwnSetting::QueryDatabaseUrl),
+            "upstash" => self.upstash.is_some(),
+            "r2" => self.archive.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// Values of secrets that params refer to, by the JSON pointer (`/headers/Authorization`) at which the params show the
 /// reference. Kept apart from the params, which may be traced.
 pub type SecretValues = BTreeMap<String, SecretString>;

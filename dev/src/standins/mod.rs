@@ -2,15 +2,19 @@
 //! Must never keep more than a bounded record of what it was asked.
 
 mod answers;
+pub mod anthropic;
 mod broken;
 mod catalogue;
 pub mod clerk;
 mod echo;
 mod effects;
+pub mod model;
+pub mod openai;
 pub mod received;
 mod reception;
 pub mod resend;
 pub mod resolver;
+mod schema;
 pub mod script;
 pub mod slack;
 pub mod voyage;
@@ -27,7 +31,9 @@ use crate::counters::Counters;
 use crate::faults::Faults;
 use crate::serve::{ServerHandle, serve};
 
+use anthropic::Anthropic;
 use clerk::Clerk;
+use openai::OpenAi;
 use resend::Resend;
 use resolver::Resolver;
 use slack::Slack;
@@ -54,6 +60,8 @@ pub struct Standins {
     effects: Effects,
     clerk: Clerk,
     clerk_other: Clerk,
+    anthropic: Anthropic,
+    openai: OpenAi,
     voyage: Voyage,
     resend: Resend,
     slack: Slack,
@@ -73,11 +81,14 @@ impl Standins {
         let kid = Clerk::new_kid();
         let clerk = Clerk::new(&url, "/clerk", kid.clone(), counters.clone())?;
         let clerk_other = Clerk::new(&url, "/clerk-other", kid, counters.clone())?;
+        let (anthropic, openai) = (Anthropic::new(&url)?, OpenAi::new(&url)?);
         let (voyage, resend, slack) = (Voyage::new(&url)?, Resend::new(&url)?, Slack::new(&url)?);
         let (webhooks, resolver) = (WebhookReceivers::new(&url), Resolver::new(&url));
         let router = http_target(&effects)
             .merge(clerk.routes())
             .merge(clerk_other.routes())
+            .merge(anthropic.routes())
+            .merge(openai.routes())
             .merge(voyage.routes())
             .merge(resend.routes())
             .merge(slack.routes())
@@ -92,6 +103,8 @@ impl Standins {
             effects,
             clerk,
             clerk_other,
+            anthropic,
+            openai,
             voyage,
             resend,
             slack,
@@ -130,6 +143,16 @@ impl Standins {
         &self.clerk_other
     }
 
+    /// Anthropic, under `/anthropic`.
+    pub fn anthropic(&self) -> &Anthropic {
+        &self.anthropic
+    }
+
+    /// OpenAI, under `/openai`.
+    pub fn openai(&self) -> &OpenAi {
+        &self.openai
+    }
+
     /// The account with Voyage, under `/voyage`.
     pub fn voyage(&self) -> &Voyage {
         &self.voyage
@@ -153,6 +176,28 @@ impl Standins {
     /// The DNS, at `/dns-query`.
     pub fn resolver(&self) -> &Resolver {
         &self.resolver
+    }
+
+    /// The Worker's settings of each provider, the key first: who has a real key leaves the whole group out.
+    pub fn settings(&self) -> Vec<Vec<(&'static str, String)>> {
+        let slack = format!("{}/slack", self.url());
+        vec![
+            self.anthropic.settings().into_iter().collect(),
+            self.openai.settings().into_iter().collect(),
+            vec![
+                ("VOYAGE_API_KEY", self.voyage.key().to_owned()),
+                ("VOYAGE_BASE_URL", self.voyage.base_url().to_owned()),
+            ],
+            vec![
+                ("RESEND_API_KEY", self.resend.key().to_owned()),
+                ("RESEND_FROM_ADDRESS", "AOS <aos@shop.example>".to_owned()),
+                ("RESEND_BASE_URL", self.resend.base_url().to_owned()),
+            ],
+            vec![
+                ("SLACK_WEBHOOK_URL", self.slack.webhook_url()),
+                ("SLACK_BASE_URL", slack),
+            ],
+        ]
     }
 
     /// Lets open requests end, and returns when all is closed.

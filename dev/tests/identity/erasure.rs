@@ -13,7 +13,7 @@ use crate::world::{Test, broken, by, key, operator, test, user};
 
 async fn erase(test: &Test, id: TenantId) -> Result<Erasure, Problem> {
     let operator = operator("operator");
-    tenants::erase(&test.database, &test.upstash, by(&operator), id).await
+    tenants::erase(&test.database, &test.upstash, None, by(&operator), id).await
 }
 
 /// Rows of a tenant in every table that has tenants, by the names of the tables: a new one is looked at too.
@@ -114,7 +114,8 @@ fn erasure_leaves_nothing_but_the_audit_log_and_touches_nobody_else() {
             Erasure {
                 id: tenant,
                 erased: true,
-                cache_keys: 0
+                cache_keys: 0,
+                archived_objects: 0
             }
         );
         // Who comes back under the name is somebody new, with nothing, and sees nothing of the old one.
