@@ -300,9 +300,10 @@ async fn a_thousand_texts_go_to_the_archive() {
     assert_eq!((outcome.status, outcome.output), (OutcomeStatus::Succeeded, None));
     assert!(outcome.cost_microusd.is_some_and(|cost| cost > 0));
     let reference = outcome.output_ref.unwrap();
-    let stored = world.bucket.objects.lock().unwrap()[&reference.key].clone();
-    assert_eq!(stored.len() as u64, reference.bytes);
-    let output: Value = serde_json::from_slice(&stored).unwrap();
+    let archive = world.services.archive.as_ref().unwrap();
+    let stored = archive.get_output(&reference).await.unwrap();
+    assert!(reference.bytes > 4 * 1024 * 1024 && reference.bytes == stored.get().len() as u64);
+    let output: Value = serde_json::from_str(stored.get()).unwrap();
     let got = embeddings(&output);
     assert_eq!((got.len(), &output["dimensions"]), (1_000, &json!(1024)));
     assert_alike(&[got[0].clone(), got[999].clone()], &expected);

@@ -57,7 +57,7 @@ impl Fetch for NoFetch {
 /// A bucket in memory, which can be away.
 #[derive(Default)]
 pub(crate) struct Bucket {
-    pub(crate) objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Mutex<BTreeMap<String, Bytes>>,
     pub(crate) is_away: Mutex<bool>,
 }
 
@@ -72,9 +72,13 @@ impl ObjectStore for Bucket {
         async { result }.boxed_local()
     }
 
-    fn get(&self, key: &str, _: usize) -> LocalBoxFuture<'_, Result<Option<Bytes>, PlatformError>> {
+    fn get(&self, key: &str, max_bytes: usize) -> LocalBoxFuture<'_, Result<Option<Bytes>, PlatformError>> {
         let object = self.objects.lock().unwrap().get(key).cloned();
-        async { Ok(object) }.boxed_local()
+        let result = match object {
+            Some(object) if object.len() > max_bytes => Err(PlatformError("too large".to_owned())),
+            object => Ok(object),
+        };
+        async { result }.boxed_local()
     }
 
     fn delete_some(&self, _: &str) -> LocalBoxFuture<'_, Result<Deleted, PlatformError>> {
