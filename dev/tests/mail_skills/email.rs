@@ -1,9 +1,10 @@
 //! `email_send` against the stand-in of Resend.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aos::skills::{Category, OutcomeStatus};
-use aos::tenants::OwnSetting;
+use aos::tenants::{Installation, OwnSetting, Tier};
 use aos_dev::faults::Action;
 use aos_dev::standins::received::Key;
 use aos_dev::standins::script::Step;
@@ -259,5 +260,26 @@ async fn what_was_never_sent_may_be_tried_again() {
         ("network", "network", true, None),
         "nobody listens",
     );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_installations_key_is_for_the_tiers_that_may_use_it() {
+    let mut world = World::start().await;
+    let values = std::mem::take(&mut world.owner.values);
+    world.services.installation = Arc::new(Installation {
+        values,
+        open_to: vec![Tier::Pro],
+        operator_tenant: None,
+    });
+    let error = world.call("email_send", 1, &mail()).await.error.unwrap();
+    let not_configured: Meaning = ("configuration", "integration_not_configured", false, None);
+    assert_means(&error, not_configured, "free");
+    assert!(error.message.contains("tier (free) may not"), "{}", error.message);
+
+    world.owner.tier = Tier::Pro;
+    let outcome = world.call("email_send", 1, &mail()).await;
+    assert_eq!(outcome.status, OutcomeStatus::Succeeded, "{:?}", outcome.error);
+    assert!(!outcome.calls[0].own_key);
     world.end().await;
 }
