@@ -10,9 +10,12 @@ pub mod model;
 pub mod neon;
 pub mod openai;
 pub mod provider;
+pub mod resend;
+pub mod slack;
 mod stream;
 mod tries;
 pub mod upstash;
+pub mod voyage;
 
 /// Whether a request may be sent again after its answer was lost, when nobody knows whether it took effect.
 ///

@@ -4,6 +4,7 @@
 
 pub mod address_guard;
 pub mod contract;
+pub mod email_send;
 mod failure;
 pub mod http_call;
 pub mod jmespath;
@@ -14,8 +15,10 @@ pub mod outcome;
 mod params;
 mod provider;
 pub mod registry;
+pub mod slack_send;
 #[cfg(test)]
 mod testing;
+pub mod voyage_embed;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Skill, address_guard::AddressRules, http_call::HttpCall, json_transform::JsonTransform, kv_store::KvStore,
-    llm_invoke::LlmInvoke,
+    Skill, address_guard::AddressRules, email_send::EmailSend, http_call::HttpCall, json_transform::JsonTransform,
+    kv_store::KvStore, llm_invoke::LlmInvoke, slack_send::SlackSend, voyage_embed::VoyageEmbed,
 };
 
 /// Every skill by its name.
@@ -17,10 +17,13 @@ impl Registry {
     pub fn new(rules: Arc<AddressRules>) -> Self {
         Self {
             skills: vec![
+                Box::new(EmailSend::default()),
                 Box::new(HttpCall::new(rules)),
                 Box::new(JsonTransform::default()),
                 Box::new(KvStore::default()),
                 Box::new(LlmInvoke::default()),
+                Box::new(SlackSend::default()),
+                Box::new(VoyageEmbed::default()),
             ],
         }
     }
