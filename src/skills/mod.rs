@@ -11,6 +11,7 @@ pub mod json_transform;
 pub mod kv_store;
 pub mod outcome;
 mod params;
+pub mod postgres_query;
 mod provider;
 pub mod registry;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use url::Url;
 pub use self::{
     contract::{Contract, EffectClass},
     outcome::{Category, Outcome, OutcomeError, OutcomeStatus},
+    postgres_query::QueryDatabases,
     registry::Registry,
 };
 use crate::{
@@ -63,6 +65,8 @@ pub struct Services {
     pub address_rules: Arc<address_guard::AddressRules>,
     /// Upstash Redis.
     pub upstash: Option<Upstash>,
+    /// The way to the databases that tenants query.
+    pub query_databases: Option<QueryDatabases>,
 }
 
 /// Where the providers are: at their own addresses, unless `<NAME>_BASE_URL` says otherwise.
@@ -117,6 +121,7 @@ impl Services {
             fetch,
             address_rules: Arc::default(),
             upstash: None,
+            query_databases: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Skill, address_guard::AddressRules, http_call::HttpCall, json_transform::JsonTransform, kv_store::KvStore,
+    postgres_query::PostgresQuery,
 };
 
 /// Every skill by its name.
@@ -19,6 +20,7 @@ impl Registry {
                 Box::new(HttpCall::new(rules)),
                 Box::new(JsonTransform::default()),
                 Box::new(KvStore::default()),
+                Box::new(PostgresQuery::default()),
             ],
         }
     }
