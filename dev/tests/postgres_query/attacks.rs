@@ -323,7 +323,10 @@ fn a_query_changes_no_setting_and_no_role_for_the_next() {
             ),
             ("select set_config('aos.smuggled', 'x', false)", "ok"),
             // What comes then is not UTF-8, which no answer can hold.
-            ("select set_config('client_encoding', 'LATIN1', false), chr(252)", "network"),
+            (
+                "select set_config('client_encoding', 'LATIN1', false), chr(252)",
+                "network",
+            ),
             ("select set_config('role', 'pg_read_all_data', false)", "ok"),
             ("select set_config('role', 'postgres', false)", DENIED),
             ("select set_config('session_authorization', 'postgres', false)", DENIED),
@@ -423,11 +426,11 @@ fn a_table_that_somebody_else_holds_is_not_waited_for_for_ever() {
     alone(async |world| {
         let bench = world.bench(&world.reader).await;
         let other = connect(&world.superuser).await;
-        other.batch_execute("begin; lock table items").await.unwrap();
-        let (code, said) = bench.code(json!({"sql": "select * from items"})).await;
+        other.batch_execute("begin; lock table held").await.unwrap();
+        let (code, said) = bench.code(json!({"sql": "select * from held"})).await;
         assert_eq!(code, "provider_unavailable", "{said}");
         other.batch_execute("rollback").await.unwrap();
-        bench.output(json!({"sql": "select * from items"})).await;
+        bench.output(json!({"sql": "select * from held"})).await;
     });
 }
 

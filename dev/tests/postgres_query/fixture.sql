@@ -5,6 +5,9 @@ grant all on schema public to shop_owner;
 alter table items owner to shop_owner;
 
 create table private_notes (body text);
+-- Locked by a test, while others read the items.
+create table held (body text);
+grant select on held to aos_query_reader;
 
 -- Functions that are not what they seem.
 create function insert_quietly() returns bigint language sql volatile as $$
