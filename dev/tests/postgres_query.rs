@@ -8,5 +8,7 @@ mod world;
 mod attacks;
 #[path = "postgres_query/faults.rs"]
 mod faults;
+#[path = "postgres_query/local_cloud.rs"]
+mod local_cloud;
 #[path = "postgres_query/reading.rs"]
 mod reading;

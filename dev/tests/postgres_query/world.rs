@@ -31,7 +31,7 @@ pub(crate) struct World {
     runtime: Runtime,
 }
 
-struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> jiff::Timestamp {
