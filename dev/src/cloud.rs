@@ -14,6 +14,7 @@ use crate::migrate::{Roles, migrate};
 use crate::neon::{NeonGateway, NeonGatewayOptions, PostgresAddr};
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::progress::Progress;
+use crate::query_database;
 use crate::redis::{Redis, RedisOptions};
 use crate::scratch::Scratch;
 use crate::secrets;
@@ -90,6 +91,7 @@ struct Settings {
     database_url: String,
     engine_database_url: String,
     database_url_direct: String,
+    query_database_url: String,
 }
 
 impl LocalCloud {
@@ -189,6 +191,7 @@ impl LocalCloud {
             ("DATABASE_URL", self.settings.database_url.clone()),
             ("ENGINE_DATABASE_URL", self.settings.engine_database_url.clone()),
             ("DATABASE_URL_DIRECT", self.settings.database_url_direct.clone()),
+            ("QUERY_DATABASE_URL", self.settings.query_database_url.clone()),
             ("UPSTASH_REDIS_REST_URL", self.upstash.url()),
             ("UPSTASH_REDIS_REST_TOKEN", self.upstash.token().to_owned()),
             ("STANDINS_URL", self.standins.url()),
@@ -302,6 +305,7 @@ impl LocalCloud {
             ("DATABASE_URL", self.settings.database_url.clone()),
             ("ENGINE_DATABASE_URL", self.settings.engine_database_url.clone()),
             ("NEON_HTTP_ENDPOINT", self.neon.endpoint()),
+            ("QUERY_DATABASE_URL", self.settings.query_database_url.clone()),
             ("UPSTASH_REDIS_REST_URL", self.upstash.url()),
             ("UPSTASH_REDIS_REST_TOKEN", self.upstash.token().to_owned()),
             ("HTTP_ALLOWED_LOOPBACK_PORTS", standins_port.to_string()),
@@ -357,6 +361,7 @@ async fn prepare_database(postgres: &Postgres, dir: &Path) -> Result<Settings> {
             .engine_database_url
             .context("a given password makes a connection string")?,
         database_url_direct,
+        query_database_url: query_database::create(postgres).await?,
     })
 }
 

@@ -15,6 +15,7 @@ mod postgres_binaries;
 pub mod process;
 mod process_table;
 pub mod progress;
+pub mod query_database;
 pub mod redis;
 pub mod scratch;
 pub mod secrets;

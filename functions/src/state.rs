@@ -114,6 +114,7 @@ impl App {
                 sealer: settings.sealer.clone(),
                 address_rules,
                 upstash: Some(settings.upstash.clone()),
+                query_databases: Some(settings.query_databases.clone()),
                 ..Services::new(Arc::clone(&clock), Arc::clone(&fetch), settings.endpoints.clone())
             },
             tokens: settings.tokens(&clock),

@@ -17,7 +17,7 @@ use crate::{
     integrations::{clerk::Clerk, neon::Neon, upstash::Upstash},
     platform::Clock,
     sealing::Sealer,
-    skills::{Endpoints, address_guard::AddressRules},
+    skills::{Endpoints, QueryDatabases, address_guard::AddressRules},
     tenants::Installation,
 };
 
@@ -116,6 +116,8 @@ pub struct Settings {
     /// What the installation has of its own for tenants (`ANTHROPIC_API_KEY`, …), by `PLATFORM_KEYS_FOR` and
     /// `OPERATOR_TENANT`.
     pub installation: Installation,
+    /// Which databases tenants may query: `NEON_HTTP_ENDPOINT` in development alone, and never AOS's own.
+    pub query_databases: QueryDatabases,
     /// `SEALING_KEY` and `SEALING_KEY_PREVIOUS`. Without it tenants can hand over no secrets.
     pub sealer: Option<Sealer>,
     /// Which addresses callers' URLs may name, by `HTTP_ALLOWED_LOOPBACK_PORTS` and the hosts of the services above.

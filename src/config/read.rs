@@ -64,6 +64,7 @@ pub(super) fn settings(
     let upstash = reader.upstash(environment, http, clock);
     let endpoints = reader.endpoints(environment, http, clock);
     let installation = reader.installation();
+    let query_databases = reader.query_databases(environment, endpoint, &installation, http, clock);
     let sealer = reader.sealer(environment);
     let ports = reader.optional("HTTP_ALLOWED_LOOPBACK_PORTS", |value| {
         loopback_ports(value, environment)
@@ -94,6 +95,7 @@ pub(super) fn settings(
                 upstash,
                 endpoints,
                 installation,
+                query_databases,
                 sealer,
                 address_rules,
                 ring,

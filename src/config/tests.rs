@@ -241,6 +241,24 @@ fn the_hosts_of_our_own_services_are_closed_to_callers() {
 }
 
 #[test]
+fn the_query_database_is_neons_and_not_our_own() {
+    const OWN: &str = "postgres://aos_api:pw@ep-own-pooler.eu.aws.neon.tech/aos";
+    let with = |url| [("DATABASE_URL", OWN), ("QUERY_DATABASE_URL", url)];
+    assert!(read(&with("postgres://reader:pw@ep-shop.eu.aws.neon.tech/shop")).is_ok());
+    assert_eq!(
+        problems(&with("postgres://reader:pw@ep-own.eu.aws.neon.tech/aos")),
+        ["QUERY_DATABASE_URL names the database that AOS keeps its own state in"]
+    );
+    // The override of production is for AOS's own connections: what tenants entrust to it goes to Neon alone.
+    let mut elsewhere = with("postgres://reader:pw@database.example/shop").to_vec();
+    elsewhere.push(("NEON_HTTP_ENDPOINT", "https://proxy.example/sql"));
+    assert_eq!(
+        problems(&elsewhere),
+        ["QUERY_DATABASE_URL names a host that is not Neon's (*.neon.tech)"]
+    );
+}
+
+#[test]
 fn the_list_of_settings_is_what_is_read() {
     let asked = RefCell::new(BTreeSet::new());
     let clock: Arc<dyn Clock> = Arc::new(NoClock);

@@ -13,6 +13,7 @@ pub mod kv_store;
 pub mod llm_invoke;
 pub mod outcome;
 mod params;
+pub mod postgres_query;
 mod provider;
 pub mod registry;
 pub mod slack_send;
@@ -30,6 +31,7 @@ use url::Url;
 pub use self::{
     contract::{Contract, EffectClass},
     outcome::{Category, Outcome, OutcomeError, OutcomeStatus},
+    postgres_query::QueryDatabases,
     registry::Registry,
 };
 use crate::{
@@ -67,6 +69,8 @@ pub struct Services {
     pub address_rules: Arc<address_guard::AddressRules>,
     /// Upstash Redis.
     pub upstash: Option<Upstash>,
+    /// The way to the databases that tenants query.
+    pub query_databases: Option<QueryDatabases>,
 }
 
 /// Where the providers are: at their own addresses, unless `<NAME>_BASE_URL` says otherwise.
@@ -121,6 +125,7 @@ impl Services {
             fetch,
             address_rules: Arc::default(),
             upstash: None,
+            query_databases: None,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Skill, address_guard::AddressRules, email_send::EmailSend, http_call::HttpCall, json_transform::JsonTransform,
-    kv_store::KvStore, llm_invoke::LlmInvoke, slack_send::SlackSend, voyage_embed::VoyageEmbed,
+    kv_store::KvStore, llm_invoke::LlmInvoke, postgres_query::PostgresQuery, slack_send::SlackSend,
+    voyage_embed::VoyageEmbed,
 };
 
 /// Every skill by its name.
@@ -22,6 +23,7 @@ impl Registry {
                 Box::new(JsonTransform::default()),
                 Box::new(KvStore::default()),
                 Box::new(LlmInvoke::default()),
+                Box::new(PostgresQuery::default()),
                 Box::new(SlackSend::default()),
                 Box::new(VoyageEmbed::default()),
             ],

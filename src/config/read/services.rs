@@ -12,7 +12,7 @@ use crate::{
     integrations::{SettingError, provider::Provider},
     platform::Clock,
     sealing::Sealer,
-    skills::Endpoints,
+    skills::{Endpoints, QueryDatabases},
     tenants::{Installation, OwnSetting, Tier},
 };
 
@@ -56,6 +56,30 @@ impl Reader<'_> {
             open_to: self.optional("PLATFORM_KEYS_FOR", tiers).unwrap_or_else(paying),
             operator_tenant: self.value("OPERATOR_TENANT"),
         }
+    }
+
+    /// The way to tenants' databases. `endpoint`, in development alone, takes the place of Neon's own: what tenants entrust
+    /// to AOS goes to Neon and to nobody else.
+    pub(super) fn query_databases(
+        &mut self,
+        environment: Environment,
+        endpoint: Option<Url>,
+        installation: &Installation,
+        http: &reqwest::Client,
+        clock: &Arc<dyn Clock>,
+    ) -> QueryDatabases {
+        let own = ["DATABASE_URL", "ENGINE_DATABASE_URL"].map(|name| (self.value_of)(name).unwrap_or_default());
+        let databases = QueryDatabases::new(
+            http.clone(),
+            Arc::clone(clock),
+            endpoint.filter(|_| environment == Environment::Development),
+            own.iter().map(String::as_str),
+        );
+        let installations = installation.values.get(&OwnSetting::QueryDatabaseUrl);
+        if let Some(Err(SettingError(reason))) = installations.map(|url| databases.connect(url)) {
+            self.wrong("QUERY_DATABASE_URL", reason);
+        }
+        databases
     }
 
     /// What seals tenants' values: the key, and the one before it.

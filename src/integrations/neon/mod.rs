@@ -4,6 +4,7 @@
 mod answers;
 mod batch;
 mod error;
+mod query;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ pub use self::{
     answers::Answers,
     batch::{Batch, Isolation, Param, Statement},
     error::{DatabaseError, Error},
+    query::{Column, Query, Table},
 };
 use super::{Body, Repeat, SettingError, TookEffect, exchange, tries::Tries};
 use crate::platform::Clock;

@@ -15,6 +15,8 @@ fn a_skill_is_found_by_its_name_and_only_by_it() {
         "http_call",
         "json_transform",
         "kv_store",
+        "llm_invoke",
+        "postgres_query",
         "slack_send",
         "voyage_embed",
     ] {
