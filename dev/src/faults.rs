@@ -133,7 +133,8 @@ pub struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    fn contains(&self, text: &str) -> bool {
+    /// Whether the text is anywhere in it.
+    pub fn contains(&self, text: &str) -> bool {
         self.path_and_query.contains(text)
             || String::from_utf8_lossy(self.body).contains(text)
             || self

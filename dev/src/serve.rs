@@ -94,7 +94,7 @@ pub fn serve(
 /// Why a connection is closed without an answer. hyper ends a connection whose service fails.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is dropped by a fault")]
-struct Dropped;
+pub(crate) struct Dropped;
 
 #[derive(Clone)]
 struct Site {
@@ -197,22 +197,29 @@ impl Site {
         if !verdict.delay.is_zero() {
             tokio::time::sleep(verdict.delay).await;
         }
-        let request = Request::from_parts(parts, body);
-        match verdict.action {
-            Some(Action::DropBefore) => Err(Dropped),
-            Some(Action::Status { code, body, headers }) => Ok(told(code, body, headers)),
-            Some(Action::DropAfter) => {
-                drop(route(self.router, request).await);
-                Err(Dropped)
-            }
-            Some(Action::DelayAfter { ms }) => {
-                let answer = route(self.router, request).await;
-                tokio::time::sleep(Duration::from_millis(ms)).await;
-                Ok(answer)
-            }
-            Some(Action::HalfBody) => halved(route(self.router, request).await).await,
-            Some(Action::Delay { .. }) | None => Ok(route(self.router, request).await),
+        act(verdict.action, route(self.router, Request::from_parts(parts, body))).await
+    }
+}
+
+/// Answers as the action says; `work` is the whole of what the request asks for, begun only where the action wants it.
+pub(crate) async fn act(
+    action: Option<Action>,
+    work: impl Future<Output = Response<Body>>,
+) -> Result<Response<Body>, Dropped> {
+    match action {
+        Some(Action::DropBefore) => Err(Dropped),
+        Some(Action::Status { code, body, headers }) => Ok(told(code, body, headers)),
+        Some(Action::DropAfter) => {
+            drop(work.await);
+            Err(Dropped)
         }
+        Some(Action::DelayAfter { ms }) => {
+            let answer = work.await;
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            Ok(answer)
+        }
+        Some(Action::HalfBody) => halved(work.await).await,
+        Some(Action::Delay { .. }) | None => Ok(work.await),
     }
 }
 

@@ -12,7 +12,7 @@ use axum::routing::any;
 use futures::{StreamExt, stream};
 
 /// Between the first half and the end of the connection, so that the half is really sent.
-const PAUSE: Duration = Duration::from_millis(30);
+pub(super) const PAUSE: Duration = Duration::from_millis(30);
 
 pub(super) fn routes() -> Router {
     Router::new()
@@ -21,7 +21,7 @@ pub(super) fn routes() -> Router {
         .route("/drop", any(drop_connection))
 }
 
-fn broken_off() -> io::Error {
+pub(super) fn broken_off() -> io::Error {
     io::Error::from(io::ErrorKind::ConnectionAborted)
 }
 
@@ -40,7 +40,7 @@ async fn half() -> Response {
 }
 
 /// Called JSON, and neither JSON nor UTF-8.
-async fn garbage() -> Response {
+pub(super) async fn garbage() -> Response {
     (
         [(header::CONTENT_TYPE, "application/json")],
         &b"{\"a\":\xff\xfe\x00,,]"[..],
@@ -50,6 +50,6 @@ async fn garbage() -> Response {
 
 /// Closes the connection without an answer: a body that fails before its first byte takes the head with it, which
 /// hyper has not sent by then.
-async fn drop_connection() -> Response {
+pub(super) async fn drop_connection() -> Response {
     Body::from_stream(stream::once(async { Err::<Bytes, _>(broken_off()) })).into_response()
 }

@@ -7,6 +7,14 @@ mod catalogue;
 pub mod clerk;
 mod echo;
 mod effects;
+pub mod received;
+mod reception;
+pub mod resend;
+pub mod resolver;
+pub mod script;
+pub mod slack;
+pub mod voyage;
+pub mod webhook_receiver;
 
 use std::net::SocketAddr;
 
@@ -20,6 +28,11 @@ use crate::faults::Faults;
 use crate::serve::{ServerHandle, serve};
 
 use clerk::Clerk;
+use resend::Resend;
+use resolver::Resolver;
+use slack::Slack;
+use voyage::Voyage;
+use webhook_receiver::WebhookReceivers;
 
 pub use effects::{Arrival, Effects, Tally};
 
@@ -41,6 +54,11 @@ pub struct Standins {
     effects: Effects,
     clerk: Clerk,
     clerk_other: Clerk,
+    voyage: Voyage,
+    resend: Resend,
+    slack: Slack,
+    webhooks: WebhookReceivers,
+    resolver: Resolver,
 }
 
 impl Standins {
@@ -55,9 +73,16 @@ impl Standins {
         let kid = Clerk::new_kid();
         let clerk = Clerk::new(&url, "/clerk", kid.clone(), counters.clone())?;
         let clerk_other = Clerk::new(&url, "/clerk-other", kid, counters.clone())?;
+        let (voyage, resend, slack) = (Voyage::new(&url)?, Resend::new(&url)?, Slack::new(&url)?);
+        let (webhooks, resolver) = (WebhookReceivers::new(&url), Resolver::new(&url));
         let router = http_target(&effects)
             .merge(clerk.routes())
             .merge(clerk_other.routes())
+            .merge(voyage.routes())
+            .merge(resend.routes())
+            .merge(slack.routes())
+            .merge(webhooks.routes())
+            .merge(resolver.routes())
             .layer(DefaultBodyLimit::max(LIMIT_BYTES));
         let server = serve(listener, router, faults.clone(), counters.clone())?;
         Ok(Self {
@@ -67,6 +92,11 @@ impl Standins {
             effects,
             clerk,
             clerk_other,
+            voyage,
+            resend,
+            slack,
+            webhooks,
+            resolver,
         })
     }
 
@@ -98,6 +128,31 @@ impl Standins {
     /// Somebody else's Clerk instance, under `/clerk-other`: other keys, the first of them under the same `kid`.
     pub fn clerk_other(&self) -> &Clerk {
         &self.clerk_other
+    }
+
+    /// The account with Voyage, under `/voyage`.
+    pub fn voyage(&self) -> &Voyage {
+        &self.voyage
+    }
+
+    /// The team with Resend, under `/resend`.
+    pub fn resend(&self) -> &Resend {
+        &self.resend
+    }
+
+    /// The workspace with Slack, under `/slack`.
+    pub fn slack(&self) -> &Slack {
+        &self.slack
+    }
+
+    /// Those that take webhooks, under `/webhooks/{name}`.
+    pub fn webhooks(&self) -> &WebhookReceivers {
+        &self.webhooks
+    }
+
+    /// The DNS, at `/dns-query`.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Lets open requests end, and returns when all is closed.
