@@ -113,6 +113,7 @@ impl App {
                 archive: archive.map(Archive::new),
                 sealer: settings.sealer.clone(),
                 address_rules,
+                resolver: settings.resolver.clone(),
                 upstash: Some(settings.upstash.clone()),
                 ..Services::new(Arc::clone(&clock), Arc::clone(&fetch), settings.endpoints.clone())
             },

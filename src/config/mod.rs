@@ -14,7 +14,7 @@ use crate::{
         Jwks, ServiceTokens, SharedSecret, Tokens,
         jwks::{ClerkKeys, Seal},
     },
-    integrations::{clerk::Clerk, neon::Neon, upstash::Upstash},
+    integrations::{clerk::Clerk, dns::Resolver, neon::Neon, upstash::Upstash},
     platform::Clock,
     sealing::Sealer,
     skills::{Endpoints, address_guard::AddressRules},
@@ -76,6 +76,7 @@ pub const SETTINGS: &[Setting] = &[
     optional("SLACK_BASE_URL"),
     optional("QUERY_DATABASE_URL"),
     optional("OPERATOR_TENANT"),
+    optional("DNS_OVER_HTTPS_URL"),
     optional("ENVIRONMENT"),
     optional("HTTP_ALLOWED_LOOPBACK_PORTS"),
     optional("AOS_RING"),
@@ -120,6 +121,8 @@ pub struct Settings {
     pub sealer: Option<Sealer>,
     /// Which addresses callers' URLs may name, by `HTTP_ALLOWED_LOOPBACK_PORTS` and the hosts of the services above.
     pub address_rules: AddressRules,
+    /// `DNS_OVER_HTTPS_URL`: who is asked what the names in callers' URLs lead to; nobody if it is `off`.
+    pub resolver: Option<Resolver>,
     /// `AOS_RING`: whether the queue is rung for what becomes due. Without it only the minute cron rings; for tests.
     pub ring: bool,
     /// `AOS_LOG`: the least important events that are logged.

@@ -65,6 +65,7 @@ pub(super) fn settings(
     let endpoints = reader.endpoints(environment, http, clock);
     let installation = reader.installation();
     let sealer = reader.sealer(environment);
+    let resolver = reader.resolver(environment, http, clock);
     let ports = reader.optional("HTTP_ALLOWED_LOOPBACK_PORTS", |value| {
         loopback_ports(value, environment)
     });
@@ -96,6 +97,7 @@ pub(super) fn settings(
                 installation,
                 sealer,
                 address_rules,
+                resolver,
                 ring,
                 log,
             })

@@ -241,6 +241,33 @@ fn the_hosts_of_our_own_services_are_closed_to_callers() {
 }
 
 #[test]
+fn names_are_looked_up_unless_it_is_switched_off() {
+    let resolver = |value| read(&[("DNS_OVER_HTTPS_URL", value)]).map(|settings| settings.resolver);
+    let by_default = read(&[]).unwrap();
+    assert!(format!("{:?}", by_default.resolver.unwrap()).contains("https://cloudflare-dns.com/dns-query"));
+    assert!(
+        by_default
+            .address_rules
+            .own_hosts
+            .iter()
+            .any(|own| own == "cloudflare-dns.com")
+    );
+    assert!(resolver("off").unwrap().is_none());
+    let own = read(&[("DNS_OVER_HTTPS_URL", "https://dns.corp.example/dns-query")]).unwrap();
+    assert!(own.resolver.is_some());
+    assert!(own.address_rules.own_hosts.iter().any(|own| own == "dns.corp.example"));
+    // What cannot be read must not switch the look-ups off.
+    for wrong in [
+        "OFF",
+        "no",
+        "http://dns.corp.example/dns-query",
+        "https://u:p@dns.corp.example/",
+    ] {
+        assert_eq!(resolver(wrong).unwrap_err().problems.len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn the_list_of_settings_is_what_is_read() {
     let asked = RefCell::new(BTreeSet::new());
     let clock: Arc<dyn Clock> = Arc::new(NoClock);

@@ -4,6 +4,7 @@
 //! never repeats blindly what may already have taken effect.
 
 pub mod clerk;
+pub mod dns;
 mod exchange;
 pub mod neon;
 pub mod provider;

@@ -15,6 +15,7 @@ mod provider;
 pub mod registry;
 #[cfg(test)]
 mod testing;
+mod web;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -33,6 +34,7 @@ use crate::{
     breakers::Breakers,
     ids::{RunId, StepId, TenantId},
     integrations::{
+        dns::Resolver,
         provider::{Endpoint, Provider},
         upstash::Upstash,
     },
@@ -61,6 +63,8 @@ pub struct Services {
     pub fetch: Arc<dyn Fetch>,
     /// Which addresses such URLs may name.
     pub address_rules: Arc<address_guard::AddressRules>,
+    /// Who is asked what the names in such URLs lead to. Without one, names are judged as names alone.
+    pub resolver: Option<Resolver>,
     /// Upstash Redis.
     pub upstash: Option<Upstash>,
 }
@@ -116,6 +120,7 @@ impl Services {
             clock,
             fetch,
             address_rules: Arc::default(),
+            resolver: None,
             upstash: None,
         }
     }

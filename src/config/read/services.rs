@@ -9,7 +9,11 @@ use url::Url;
 use super::{Reader, guards};
 use crate::{
     config::Environment,
-    integrations::{SettingError, provider::Provider},
+    integrations::{
+        SettingError,
+        dns::{self, Resolver},
+        provider::Provider,
+    },
     platform::Clock,
     sealing::Sealer,
     skills::Endpoints,
@@ -56,6 +60,27 @@ impl Reader<'_> {
             open_to: self.optional("PLATFORM_KEYS_FOR", tiers).unwrap_or_else(paying),
             operator_tenant: self.value("OPERATOR_TENANT"),
         }
+    }
+
+    /// Who is asked what names lead to, unless nobody is to be.
+    pub(super) fn resolver(
+        &mut self,
+        environment: Environment,
+        http: &reqwest::Client,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Resolver> {
+        const NAME: &str = "DNS_OVER_HTTPS_URL";
+        if (self.value_of)(NAME).as_deref() == Some("off") {
+            return None;
+        }
+        let known = self.problems.len();
+        let url = self.address(NAME, environment);
+        if self.problems.len() > known {
+            return None;
+        }
+        let url = url.or_else(|| Url::parse(dns::DEFAULT_URL).ok())?;
+        self.own_hosts.extend(url.host_str().map(str::to_owned));
+        Some(Resolver::new(http.clone(), Arc::clone(clock), url))
     }
 
     /// What seals tenants' values: the key, and the one before it.

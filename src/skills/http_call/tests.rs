@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::platform::FetchError;
 use crate::skills::testing::{self, IDEMPOTENCY_KEY, Scene, Scripted, response};
 
 fn skill() -> HttpCall {
