@@ -35,6 +35,7 @@ pub mod problem;
 pub mod readiness;
 pub mod runs;
 pub mod sealing;
+pub mod secrets;
 pub mod sessions;
 pub mod skills;
 pub mod tenants;

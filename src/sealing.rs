@@ -15,8 +15,6 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use crate::ids::TenantId;
-
 /// The form of a sealed value: `v1.KEY.BASE64URL`, where the last part is the nonce and the ciphertext.
 const FORM: &str = "v1";
 const NONCE_BYTES: usize = 24;
@@ -24,8 +22,8 @@ const NONCE_BYTES: usize = 24;
 /// What a sealed value is for. It opens at no other place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// Whose it is.
-    pub tenant: TenantId,
+    /// Whose it is: the name that the verified identity gives, which is known before the database is asked.
+    pub tenant: &'a str,
     /// What kind of thing: `secret`, `setting`.
     pub kind: &'a str,
     /// Its name among those.
@@ -33,9 +31,10 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Kinds hold no line end, and the tenant's id has a fixed length: no two places have the same form.
+    /// With their lengths, so that no two places have the same form.
     fn bytes(self) -> Vec<u8> {
-        format!("{}\n{}\n{}", self.tenant, self.kind, self.name).into_bytes()
+        let Self { tenant, kind, name } = self;
+        format!("{}:{tenant}{}:{kind}{}:{name}", tenant.len(), kind.len(), name.len()).into_bytes()
     }
 }
 
@@ -153,7 +152,7 @@ mod tests {
 
     fn place(name: &str) -> Place<'_> {
         Place {
-            tenant: "ten_018f0000000070008000000000000001".parse().unwrap(),
+            tenant: "org_1",
             kind: "secret",
             name,
         }
@@ -179,7 +178,7 @@ mod tests {
                 ..place("a")
             },
             Place {
-                tenant: "ten_018f0000000070008000000000000002".parse().unwrap(),
+                tenant: "org_2",
                 ..place("a")
             },
         ];

@@ -33,8 +33,14 @@ pub enum Action {
     ApiKeysRevoke,
     /// An API key was given a successor.
     ApiKeysRotate,
+    /// A secret was given a value.
+    SecretsPut,
+    /// A secret was deleted.
+    SecretsDelete,
     /// A session was ended.
     SessionsRevoke,
+    /// A tenant's own settings were changed.
+    SettingsPut,
     /// A tenant's tier or limits were set.
     TenantsUpdate,
     /// A tenant's erasure was asked for.
@@ -48,6 +54,9 @@ impl Action {
             Self::ApiKeysCreate => "api_keys.create",
             Self::ApiKeysRevoke => "api_keys.revoke",
             Self::ApiKeysRotate => "api_keys.rotate",
+            Self::SecretsPut => "secrets.put",
+            Self::SecretsDelete => "secrets.delete",
+            Self::SettingsPut => "settings.put",
             Self::SessionsRevoke => "sessions.revoke",
             Self::TenantsUpdate => "tenants.update",
             Self::TenantsErase => "tenants.erase",

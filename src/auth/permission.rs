@@ -50,6 +50,14 @@ permissions! {
     ApiKeysRead = "api_keys:read",
     /// Create, rotate and revoke the tenant's API keys.
     ApiKeysManage = "api_keys:manage",
+    /// List the tenant's secrets; their values are shown to nobody.
+    SecretsRead = "secrets:read",
+    /// Give and delete the tenant's secrets.
+    SecretsManage = "secrets:manage",
+    /// Read the tenant's own settings; keys are shown to nobody.
+    SettingsRead = "settings:read",
+    /// Change the tenant's own settings.
+    SettingsManage = "settings:manage",
     /// Read the tenant's audit log.
     AuditRead = "audit:read",
     /// Read the table of roles and permissions.

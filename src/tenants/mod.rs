@@ -7,6 +7,7 @@ mod known;
 mod own;
 mod patch;
 mod read;
+mod settings;
 mod tier;
 
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ pub use self::{
     own::{Held, Installation, OwnSetting, Owner, UnknownOwnSetting},
     patch::{TenantPatch, patch},
     read::{get, list},
+    settings::{SettingsChange, Source, TenantSetting, TenantSettings, put_settings, settings},
     tier::{Limits, Tier, UnknownTier},
 };
 use crate::ids::TenantId;

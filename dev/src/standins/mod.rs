@@ -2,15 +2,19 @@
 //! Must never keep more than a bounded record of what it was asked.
 
 mod answers;
+pub mod anthropic;
 mod broken;
 mod catalogue;
 pub mod clerk;
 mod echo;
 mod effects;
+pub mod model;
+pub mod openai;
 pub mod received;
 mod reception;
 pub mod resend;
 pub mod resolver;
+mod schema;
 pub mod script;
 pub mod slack;
 pub mod voyage;
@@ -27,7 +31,9 @@ use crate::counters::Counters;
 use crate::faults::Faults;
 use crate::serve::{ServerHandle, serve};
 
+use anthropic::Anthropic;
 use clerk::Clerk;
+use openai::OpenAi;
 use resend::Resend;
 use resolver::Resolver;
 use slack::Slack;
@@ -54,6 +60,8 @@ pub struct Standins {
     effects: Effects,
     clerk: Clerk,
     clerk_other: Clerk,
+    anthropic: Anthropic,
+    openai: OpenAi,
     voyage: Voyage,
     resend: Resend,
     slack: Slack,
@@ -73,11 +81,14 @@ impl Standins {
         let kid = Clerk::new_kid();
         let clerk = Clerk::new(&url, "/clerk", kid.clone(), counters.clone())?;
         let clerk_other = Clerk::new(&url, "/clerk-other", kid, counters.clone())?;
+        let (anthropic, openai) = (Anthropic::new(&url)?, OpenAi::new(&url)?);
         let (voyage, resend, slack) = (Voyage::new(&url)?, Resend::new(&url)?, Slack::new(&url)?);
         let (webhooks, resolver) = (WebhookReceivers::new(&url), Resolver::new(&url));
         let router = http_target(&effects)
             .merge(clerk.routes())
             .merge(clerk_other.routes())
+            .merge(anthropic.routes())
+            .merge(openai.routes())
             .merge(voyage.routes())
             .merge(resend.routes())
             .merge(slack.routes())
@@ -92,6 +103,8 @@ impl Standins {
             effects,
             clerk,
             clerk_other,
+            anthropic,
+            openai,
             voyage,
             resend,
             slack,
@@ -128,6 +141,16 @@ impl Standins {
     /// Somebody else's Clerk instance, under `/clerk-other`: other keys, the first of them under the same `kid`.
     pub fn clerk_other(&self) -> &Clerk {
         &self.clerk_other
+    }
+
+    /// Anthropic, under `/anthropic`.
+    pub fn anthropic(&self) -> &Anthropic {
+        &self.anthropic
+    }
+
+    /// OpenAI, under `/openai`.
+    pub fn openai(&self) -> &OpenAi {
+        &self.openai
     }
 
     /// The account with Voyage, under `/voyage`.

@@ -57,6 +57,10 @@ pub(super) trait Vendor: Send + Sync + 'static {
     }
 }
 
+/// What the script makes a model say; handlers find it in the request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Said(pub(super) String);
+
 /// The door of one stand-in. A clone is a handle on the same one.
 #[derive(Clone)]
 pub(super) struct Reception {
@@ -125,6 +129,7 @@ impl Reception {
     async fn carry_out(&self, answer: Answer, usual: impl Future<Output = Response>) -> Response {
         match answer {
             Answer::Error(name) => self.vendor.error(&name),
+            Answer::Say(_) => usual.await,
             Answer::Garbage => broken::garbage().await,
             Answer::Stream(breach) => self.breach(breach, usual.await),
             Answer::Fault(action) => match serve::act(Some(action), usual).await {
@@ -201,7 +206,11 @@ async fn receive(State(reception): State<Reception>, request: HttpRequest, next:
     if !turn.delay.is_zero() {
         tokio::time::sleep(turn.delay).await;
     }
-    let usual = next.run(HttpRequest::from_parts(parts, Body::from(body)));
+    let mut request = HttpRequest::from_parts(parts, Body::from(body));
+    if let Some(Answer::Say(text)) = &turn.answer {
+        request.extensions_mut().insert(Said(text.clone()));
+    }
+    let usual = next.run(request);
     let mut answer = match turn.answer {
         Some(answer) => reception.carry_out(answer, usual).await,
         None => usual.await,

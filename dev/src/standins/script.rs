@@ -1,6 +1,7 @@
 //! What a stand-in is told to answer next, in place of what it would say by itself: steps, used up in their order.
 //! As JSON: `{"error":"overloaded_error","times":2,"retry_after":"1"}`, `{"fault":"drop_after","match":"some text"}`,
-//! `{"garbage":true}`, `{"stream":{"after":3,"then":{"stall":{"ms":200}}}}`. Must never touch a request that fits no step.
+//! `{"say":"…"}`, `{"garbage":true}`, `{"stream":{"after":3,"then":{"stall":{"ms":200}}}}`.
+//! Must never touch a request that fits no step.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub enum Answer {
     Error(String),
     /// As every server here can be told to. A delay goes on to the next step.
     Fault(Action),
+    /// As usual, but in these words: for stand-ins whose model says something.
+    Say(String),
     /// With a 200 that is called JSON, and is neither JSON nor UTF-8.
     Garbage,
     /// As usual at first, and then not.
@@ -83,6 +86,11 @@ impl Step {
         })
     }
 
+    /// The usual answer, in these words.
+    pub fn say(text: impl Into<String>) -> Self {
+        Self::new(Answer::Say(text.into()))
+    }
+
     pub fn garbage() -> Self {
         Self::new(Answer::Garbage)
     }
@@ -123,7 +131,7 @@ impl Step {
     }
 }
 
-/// A step as JSON: exactly one of `error`, `fault`, `garbage` and `stream`.
+/// A step as JSON: exactly one of `error`, `fault`, `say`, `garbage` and `stream`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Written {
@@ -137,6 +145,8 @@ struct Written {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<Action>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    say: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     garbage: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,13 +160,14 @@ impl TryFrom<Written> for Step {
         let mut answers = [
             written.error.map(Answer::Error),
             written.fault.map(Answer::Fault),
+            written.say.map(Answer::Say),
             written.garbage.then_some(Answer::Garbage),
             written.stream.map(Answer::Stream),
         ]
         .into_iter()
         .flatten();
         let (Some(answer), None) = (answers.next(), answers.next()) else {
-            return Err("a step has exactly one of error, fault, garbage and stream");
+            return Err("a step has exactly one of error, fault, say, garbage and stream");
         };
         Ok(Self {
             matching: written.matching,
@@ -178,6 +189,7 @@ impl From<Step> for Written {
         match step.answer {
             Answer::Error(name) => written.error = Some(name),
             Answer::Fault(action) => written.fault = Some(action),
+            Answer::Say(text) => written.say = Some(text),
             Answer::Garbage => written.garbage = true,
             Answer::Stream(breach) => written.stream = Some(breach),
         }
@@ -289,6 +301,7 @@ mod tests {
         for text in [
             r#"{"match":"x","times":2,"retry_after":"1","error":"overloaded_error"}"#,
             r#"{"times":1,"fault":{"status":{"code":503,"body":"busy"}}}"#,
+            r#"{"times":1,"say":"hello"}"#,
             r#"{"times":1,"garbage":true}"#,
             r#"{"times":1,"stream":{"after":3,"then":{"stall":{"ms":200}}}}"#,
             r#"{"times":1,"stream":{"after":0,"then":"drop"}}"#,

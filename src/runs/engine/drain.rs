@@ -299,7 +299,7 @@ impl<'a> Drain<'a> {
         let sealer = self.engine.services.sealer.as_ref();
         let owners: BTreeMap<TenantId, Opened> = owners
             .into_iter()
-            .map(|(tenant, row)| (tenant, owners::open(tenant, row, sealer)))
+            .map(|(tenant, row)| (tenant, owners::open(row, sealer)))
             .collect();
         let mut waiting = Vec::new();
         for step in claimed {

@@ -10,7 +10,6 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{
-    ids::TenantId,
     sealing::{Place, Sealer},
     tenants::{OwnSetting, Owner, Tier},
 };
@@ -41,9 +40,9 @@ pub(super) struct Opened {
 }
 
 /// Opens what can be opened.
-pub(super) fn open(tenant: TenantId, row: OwnerRow, sealer: Option<&Sealer>) -> Opened {
+pub(super) fn open(row: OwnerRow, sealer: Option<&Sealer>) -> Opened {
     let mut owner = Owner {
-        name: row.name,
+        name: row.name.clone(),
         tier: row.tier,
         values: BTreeMap::new(),
         unreadable: BTreeSet::new(),
@@ -51,14 +50,14 @@ pub(super) fn open(tenant: TenantId, row: OwnerRow, sealer: Option<&Sealer>) -> 
     let mut secrets = BTreeMap::new();
     for SealedRow { kind, name, sealed } in row.sealed {
         let place = Place {
-            tenant,
+            tenant: &row.name,
             kind: &kind,
             name: &name,
         };
         let opened = sealer.and_then(|sealer| {
             sealer
                 .open(place, &sealed)
-                .inspect_err(|error| tracing::error!(%tenant, kind, name, %error, "a sealed value cannot be opened"))
+                .inspect_err(|error| tracing::error!(tenant = row.name, kind, name, %error, "a sealed value cannot be opened"))
                 .ok()
         });
         match (kind.as_str(), name.parse::<OwnSetting>(), opened) {
