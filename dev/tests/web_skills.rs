@@ -4,5 +4,9 @@
 #[path = "web_skills/world.rs"]
 mod world;
 
+#[path = "web_skills/calls.rs"]
+mod calls;
 #[path = "web_skills/names.rs"]
 mod names;
+#[path = "web_skills/webhooks.rs"]
+mod webhooks;

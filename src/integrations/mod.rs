@@ -8,6 +8,7 @@ pub mod dns;
 mod exchange;
 pub mod neon;
 pub mod provider;
+pub mod standard_webhooks;
 mod tries;
 pub mod upstash;
 

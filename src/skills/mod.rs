@@ -16,6 +16,7 @@ pub mod registry;
 #[cfg(test)]
 mod testing;
 mod web;
+pub mod webhook_send;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Skill, address_guard::AddressRules, http_call::HttpCall, json_transform::JsonTransform, kv_store::KvStore,
+    webhook_send::WebhookSend,
 };
 
 /// Every skill by its name.
@@ -16,9 +17,10 @@ impl Registry {
     pub fn new(rules: Arc<AddressRules>) -> Self {
         Self {
             skills: vec![
-                Box::new(HttpCall::new(rules)),
+                Box::new(HttpCall::new(Arc::clone(&rules))),
                 Box::new(JsonTransform::default()),
                 Box::new(KvStore::default()),
+                Box::new(WebhookSend::new(rules)),
             ],
         }
     }

@@ -1,11 +1,13 @@
 //! The stand-ins, and skills that reach them by any name: whatever is called, this machine answers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aos::archive::Archive;
 use aos::integrations::dns;
-use aos::platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse};
+use aos::platform::{Clock, Deleted, Fetch, FetchError, FetchRequest, FetchResponse, ObjectStore, PlatformError};
 use aos::skills::address_guard::AddressRules;
 use aos::skills::{Call, Endpoints, Outcome, Registry, SecretValues, Services};
 use aos::tenants::Owner;
@@ -91,6 +93,32 @@ impl NativeFetch {
             body: body.freeze(),
             truncated,
         })
+    }
+}
+
+/// A bucket in memory.
+#[derive(Default)]
+pub(crate) struct Bucket(Mutex<BTreeMap<String, Bytes>>);
+
+impl Bucket {
+    pub(crate) fn archive() -> Archive {
+        Archive::new(Arc::new(Self::default()))
+    }
+}
+
+impl ObjectStore for Bucket {
+    fn put(&self, key: &str, _: &str, bytes: Bytes) -> LocalBoxFuture<'_, Result<(), PlatformError>> {
+        self.0.lock().unwrap().insert(key.to_owned(), bytes);
+        futures::future::ready(Ok(())).boxed_local()
+    }
+
+    fn get(&self, key: &str, _: usize) -> LocalBoxFuture<'_, Result<Option<Bytes>, PlatformError>> {
+        let object = self.0.lock().unwrap().get(key).cloned();
+        futures::future::ready(Ok(object)).boxed_local()
+    }
+
+    fn delete_some(&self, _: &str) -> LocalBoxFuture<'_, Result<Deleted, PlatformError>> {
+        futures::future::ready(Err(PlatformError("skills delete nothing".to_owned()))).boxed_local()
     }
 }
 

@@ -23,6 +23,26 @@ fn redirects_are_followed_for_reads_and_each_is_guarded() {
         "http://0x7f.1/",
         "gopher://example.com/",
         "http://metadata.google.internal/",
+        // What the parser forgives in a Location.
+        "http:127.0.0.1/",
+        "http:\\\\127.0.0.1/",
+        "\\\\127.0.0.1/",
+        "/\\127.0.0.1/",
+        "///127.0.0.1/",
+        "////localhost/x",
+        "https:////10.0.0.1/",
+        "//2130706433/",
+        "//0177.1/",
+        "//%31%32%37.0.0.1/",
+        "//[::ffff:7f00:1]/",
+        "//api.example.com@10.0.0.1/",
+        "//10.0.0.1#@api.example.com/",
+        "//10.0.0.1\t/",
+        "//LOCALHOST./",
+        "//user@api.example.com/",
+        "http://10.0.0.1:80/",
+        "data:text/html,x",
+        "javascript:1",
     ] {
         let scene = Scene::default().answers(302, &[("location", location)], "");
         assert_eq!(code(&get(&scene)), "forbidden_address", "{location}");
