@@ -66,6 +66,7 @@ pub(super) fn settings(
     let installation = reader.installation();
     let sealer = reader.sealer(environment);
     let resolver = reader.resolver(environment, http, clock);
+    let links = reader.links(environment);
     let ports = reader.optional("HTTP_ALLOWED_LOOPBACK_PORTS", |value| {
         loopback_ports(value, environment)
     });
@@ -98,6 +99,7 @@ pub(super) fn settings(
                 sealer,
                 address_rules,
                 resolver,
+                links,
                 ring,
                 log,
             })

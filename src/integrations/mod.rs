@@ -3,6 +3,7 @@
 //! Every call has a timeout, a bounded answer and a retry rule that fits it. A client never prints its credentials and
 //! never repeats blindly what may already have taken effect.
 
+pub mod calendar;
 pub mod clerk;
 pub mod dns;
 mod exchange;

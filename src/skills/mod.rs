@@ -3,6 +3,7 @@
 //! Every skill has a [`Contract`] and returns an [`Outcome`], whatever happens: nothing throws past it.
 
 pub mod address_guard;
+pub mod calendar_write;
 pub mod contract;
 mod failure;
 pub mod http_call;
@@ -35,6 +36,7 @@ use crate::{
     breakers::Breakers,
     ids::{RunId, StepId, TenantId},
     integrations::{
+        calendar::CalendarProvider,
         dns::Resolver,
         provider::{Endpoint, Provider},
         upstash::Upstash,
@@ -56,6 +58,8 @@ pub struct Services {
     pub breakers: Option<Breakers>,
     /// Where large outputs go.
     pub archive: Option<Archive>,
+    /// Where events are written to.
+    pub calendar: Option<Arc<dyn CalendarProvider>>,
     /// Opens what tenants handed over in confidence.
     pub sealer: Option<Sealer>,
     /// Time, and waiting.
@@ -117,6 +121,7 @@ impl Services {
             installation: Arc::default(),
             breakers: None,
             archive: None,
+            calendar: None,
             sealer: None,
             clock,
             fetch,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Skill, address_guard::AddressRules, http_call::HttpCall, json_transform::JsonTransform, kv_store::KvStore,
-    webhook_send::WebhookSend,
+    Skill, address_guard::AddressRules, calendar_write::CalendarWrite, http_call::HttpCall,
+    json_transform::JsonTransform, kv_store::KvStore, webhook_send::WebhookSend,
 };
 
 /// Every skill by its name.
@@ -17,6 +17,7 @@ impl Registry {
     pub fn new(rules: Arc<AddressRules>) -> Self {
         Self {
             skills: vec![
+                Box::new(CalendarWrite::default()),
                 Box::new(HttpCall::new(Arc::clone(&rules))),
                 Box::new(JsonTransform::default()),
                 Box::new(KvStore::default()),

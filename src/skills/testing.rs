@@ -20,6 +20,7 @@ use super::{Call, Endpoints, Outcome, SecretValues, Services, Skill, address_gua
 use crate::{
     archive::Archive,
     ids::{RunId, StepId, TenantId},
+    integrations::calendar::{ArchivedCalendars, CalendarProvider},
     platform::{Clock, Deleted, Fetch, FetchError, FetchRequest, FetchResponse, ObjectStore, PlatformError},
     tenants::Owner,
 };
@@ -121,6 +122,7 @@ pub(super) struct Scene {
     pub(super) timeout: Duration,
     pub(super) network: Arc<Network>,
     pub(super) archive: Option<Archive>,
+    pub(super) calendar: Option<ArchivedCalendars>,
 }
 
 impl Default for Scene {
@@ -132,6 +134,7 @@ impl Default for Scene {
             timeout: Duration::from_secs(30),
             network: Arc::default(),
             archive: None,
+            calendar: None,
         }
     }
 }
@@ -165,6 +168,10 @@ impl Scene {
         let services = Services {
             address_rules: Arc::new(self.rules.clone()),
             archive: self.archive.clone(),
+            calendar: self
+                .calendar
+                .clone()
+                .map(|calendar| Arc::new(calendar) as Arc<dyn CalendarProvider>),
             ..Services::new(clock, self.network.clone(), endpoints)
         };
         let outcome = skill.execute(Call {
@@ -180,6 +187,16 @@ impl Scene {
             services: &services,
         });
         outcome.now_or_never().expect("nothing in a scene waits")
+    }
+
+    /// The clock of this scene.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        self.network.clock.clone()
+    }
+
+    /// Time goes by.
+    pub(super) fn passes(&self, duration: Duration) {
+        self.network.clock.passes(duration);
     }
 
     /// The requests so far.

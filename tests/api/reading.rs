@@ -102,7 +102,16 @@ fn skills_are_served_with_their_contracts() {
             .iter()
             .filter_map(|skill| skill["name"].as_str())
             .collect();
-        assert_eq!(names, ["http_call", "json_transform", "kv_store"]);
+        assert_eq!(
+            names,
+            [
+                "calendar_write",
+                "http_call",
+                "json_transform",
+                "kv_store",
+                "webhook_send"
+            ]
+        );
         for (skill, name) in skills["items"].as_array().unwrap().iter().zip(names) {
             assert_eq!(&client.get(&format!("/v1/skills/{name}")).await.expect(200), skill);
             assert_eq!(skill["configured"], true, "{name}");

@@ -14,6 +14,7 @@ use crate::{
         dns::{self, Resolver},
         provider::Provider,
     },
+    links::Links,
     platform::Clock,
     sealing::Sealer,
     skills::Endpoints,
@@ -81,6 +82,29 @@ impl Reader<'_> {
         let url = url.or_else(|| Url::parse(dns::DEFAULT_URL).ok())?;
         self.own_hosts.extend(url.host_str().map(str::to_owned));
         Some(Resolver::new(http.clone(), Arc::clone(clock), url))
+    }
+
+    /// What signs links: the key, and the one before it. The address of the installation is a host that no caller's URL may
+    /// lead to, also without links.
+    pub(super) fn links(&mut self, environment: Environment) -> Option<Links> {
+        const BASE: &str = "PUBLIC_BASE_URL";
+        let base = self.address(BASE, environment);
+        if base
+            .as_ref()
+            .is_some_and(|url| url.query().is_some() || url.fragment().is_some())
+        {
+            self.wrong(
+                BASE,
+                "has a query or a fragment, which an address of an installation has not",
+            );
+        }
+        let guarding = |value: &str| guards(value, environment).map(|()| SecretString::from(value));
+        let current = self.optional("SIGNED_URL_SECRET", guarding);
+        let previous = self.optional("SIGNED_URL_SECRET_PREVIOUS", guarding);
+        if current.is_none() && previous.is_some() {
+            self.wrong("SIGNED_URL_SECRET", "is missing beside SIGNED_URL_SECRET_PREVIOUS");
+        }
+        Some(Links::new(&current?, previous.as_ref(), base.as_ref()))
     }
 
     /// What seals tenants' values: the key, and the one before it.

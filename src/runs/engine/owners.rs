@@ -57,7 +57,9 @@ pub(super) fn open(row: OwnerRow, sealer: Option<&Sealer>) -> Opened {
         let opened = sealer.and_then(|sealer| {
             sealer
                 .open(place, &sealed)
-                .inspect_err(|error| tracing::error!(tenant = row.name, kind, name, %error, "a sealed value cannot be opened"))
+                .inspect_err(
+                    |error| tracing::error!(tenant = row.name, kind, name, %error, "a sealed value cannot be opened"),
+                )
                 .ok()
         });
         match (kind.as_str(), name.parse::<OwnSetting>(), opened) {

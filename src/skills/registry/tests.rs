@@ -10,7 +10,13 @@ use crate::skills::{EffectClass, params};
 #[test]
 fn a_skill_is_found_by_its_name_and_only_by_it() {
     let registry = Registry::default();
-    for name in ["http_call", "json_transform", "kv_store", "webhook_send"] {
+    for name in [
+        "calendar_write",
+        "http_call",
+        "json_transform",
+        "kv_store",
+        "webhook_send",
+    ] {
         assert_eq!(registry.get(name).map(|skill| skill.contract().name), Some(name));
     }
     assert!(registry.get("nonsense").is_none());

@@ -23,7 +23,24 @@ fn redirects_are_followed_for_reads_and_each_is_guarded() {
         "http://0x7f.1/",
         "gopher://example.com/",
         "http://metadata.google.internal/",
-        // What the parser forgives in a Location.
+    ] {
+        let scene = Scene::default().answers(302, &[("location", location)], "");
+        assert_eq!(code(&get(&scene)), "forbidden_address", "{location}");
+        assert_eq!(scene.requests().len(), 1, "{location}");
+    }
+
+    let mut scene = Scene::default();
+    for _ in 0..6 {
+        scene = scene.answers(302, &[("location", "/again")], "");
+    }
+    assert_eq!(code(&get(&scene)), "too_many_redirects");
+    assert_eq!(scene.requests().len(), 6);
+}
+
+#[test]
+fn a_location_that_only_a_parser_understands_leads_nowhere() {
+    for location in [
+        "http://[",
         "http:127.0.0.1/",
         "http:\\\\127.0.0.1/",
         "\\\\127.0.0.1/",
@@ -45,20 +62,13 @@ fn redirects_are_followed_for_reads_and_each_is_guarded() {
         "javascript:1",
     ] {
         let scene = Scene::default().answers(302, &[("location", location)], "");
-        assert_eq!(code(&get(&scene)), "forbidden_address", "{location}");
+        let outcome = get(&scene);
+        assert!(
+            matches!(code(&outcome), "forbidden_address" | "invalid_redirect"),
+            "{location}: {outcome:?}"
+        );
         assert_eq!(scene.requests().len(), 1, "{location}");
     }
-    assert_eq!(
-        code(&get(&Scene::default().answers(302, &[("location", "http://[")], ""))),
-        "invalid_redirect"
-    );
-
-    let mut scene = Scene::default();
-    for _ in 0..6 {
-        scene = scene.answers(302, &[("location", "/again")], "");
-    }
-    assert_eq!(code(&get(&scene)), "too_many_redirects");
-    assert_eq!(scene.requests().len(), 6);
 }
 
 #[test]
