@@ -84,6 +84,12 @@ impl Things {
         let ended = person.with(token, "GET", &path).send().await.expect(200);
         assert_eq!(ended["status"], "succeeded", "{ended:#}");
         let api_key = person.api_key(token, &["runs:read"], json!({"name": "victims"})).await;
+        person
+            .with(token, "PUT", "/v1/secrets/victims")
+            .json(&json!({"value": "nobody else's"}))
+            .send()
+            .await
+            .expect(200);
         let tenant = format!("select id::text from tenants where external_id = '{}'", person.tenant());
         Self {
             agent: text(&agent["id"]),

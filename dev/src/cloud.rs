@@ -86,6 +86,7 @@ struct Settings {
     api_key: String,
     machine_token: String,
     jwt_secret: String,
+    sealing_key: String,
     database_url: String,
     engine_database_url: String,
     database_url_direct: String,
@@ -145,9 +146,12 @@ impl LocalCloud {
         let upstash = UpstashGateway::start(upstash).await?;
         let standins = Standins::start(StandinsOptions { listen: any_port }).await?;
 
-        let settings = progress.step("migrations", prepare_database(&postgres)).await.context(
-            "the database cannot be brought up to date (`cargo xtask dev --fresh` begins with an empty one)",
-        )?;
+        let settings = progress
+            .step("migrations", prepare_database(&postgres, &dir))
+            .await
+            .context(
+                "the database cannot be brought up to date (`cargo xtask dev --fresh` begins with an empty one)",
+            )?;
         let mut cloud = Self {
             ticker: None,
             workers: Vec::new(),
@@ -163,7 +167,7 @@ impl LocalCloud {
             progress,
             _scratch: scratch,
         };
-        cloud.vars = cloud.worker_vars()?;
+        cloud.vars = cloud.worker_vars(&options.extra_vars)?;
         cloud.vars.extend(options.extra_vars);
         for number in 0..options.workers {
             let port = options.port.filter(|_| number == 0);
@@ -288,7 +292,8 @@ impl LocalCloud {
             .await
     }
 
-    fn worker_vars(&self) -> Result<BTreeMap<String, String>> {
+    /// What the cloud makes itself; the stand-in of a provider only where `own` has no key for the real one.
+    fn worker_vars(&self, own: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
         let standins = url::Url::parse(&self.standins.url())?;
         let standins_port = standins.port().context("the stand-ins' URL has a port")?;
         let vars = [
@@ -304,8 +309,15 @@ impl LocalCloud {
             ("SIGNED_URL_SECRET", secrets::generate()?),
             ("MACHINE_SECRET_TOKEN", self.settings.machine_token.clone()),
             ("JWT_SECRET", self.settings.jwt_secret.clone()),
+            ("SEALING_KEY", self.settings.sealing_key.clone()),
+            ("PLATFORM_KEYS_FOR", "free,dev,pro,enterprise".to_owned()),
         ];
-        let vars = vars.into_iter().chain(self.standins.clerk().settings());
+        let is_real = |group: &[(&str, String)]| group.iter().any(|(name, _)| own.contains_key(*name));
+        let providers = self.standins.settings().into_iter().filter(|group| !is_real(group));
+        let vars = vars
+            .into_iter()
+            .chain(self.standins.clerk().settings())
+            .chain(providers.flatten());
         Ok(vars.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
@@ -323,7 +335,7 @@ impl LocalCloud {
     }
 }
 
-async fn prepare_database(postgres: &Postgres) -> Result<Settings> {
+async fn prepare_database(postgres: &Postgres, dir: &Path) -> Result<Settings> {
     let database_url_direct = postgres.create_database("aos").await?;
     let (api, engine) = (secrets::generate()?, secrets::generate()?);
     let report = migrate(
@@ -338,6 +350,8 @@ async fn prepare_database(postgres: &Postgres) -> Result<Settings> {
         api_key: secrets::generate()?,
         machine_token: secrets::generate()?,
         jwt_secret: secrets::generate()?,
+        // As old as the data: what it sealed is in the database.
+        sealing_key: secrets::kept(&dir.join("sealing-key"))?,
         database_url: report
             .database_url
             .context("a given password makes a connection string")?,

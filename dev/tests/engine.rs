@@ -8,7 +8,13 @@ mod crowds;
 mod endings;
 #[path = "engine/lost.rs"]
 mod lost;
+#[path = "engine/outputs.rs"]
+mod outputs;
 #[path = "engine/poison.rs"]
 mod poison;
+#[path = "engine/secrets.rs"]
+mod secrets;
+#[path = "engine/usage.rs"]
+mod usage;
 #[path = "engine/world.rs"]
 mod world;

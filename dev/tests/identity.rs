@@ -14,6 +14,8 @@ mod erasure;
 mod limits;
 #[path = "identity/rotation.rs"]
 mod rotation;
+#[path = "identity/secrets.rs"]
+mod secrets;
 #[path = "identity/tenants.rs"]
 mod tenants;
 #[path = "identity/walls.rs"]

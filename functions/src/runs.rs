@@ -119,10 +119,8 @@ pub(crate) async fn read(
 ) -> Result<Response, Refused> {
     let query = GetRun::parse(query.as_deref())?;
     let run: RunId = id(&run, "run")?;
-    answer::json(
-        StatusCode::OK,
-        &wait::get(&app.database, &app.settings.upstash, &principal, run, query).await?,
-    )
+    let run = wait::get(&app.database, &app.settings.upstash, &principal, run, query).await?;
+    answer::json(StatusCode::OK, &run.with_outputs(app.archive()).await)
 }
 
 /// List a run's steps
@@ -159,10 +157,8 @@ pub(crate) async fn step(
     Caller(principal): Caller,
     InPath((run, key)): InPath<(String, String)>,
 ) -> Result<Response, Refused> {
-    answer::json(
-        StatusCode::OK,
-        &read::step(&app.database, &principal, id(&run, "run")?, &key).await?,
-    )
+    let step = read::step(&app.database, &principal, id(&run, "run")?, &key).await?;
+    answer::json(StatusCode::OK, &step.with_output(app.archive()).await)
 }
 
 /// Read a run's history

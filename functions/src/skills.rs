@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aos::{
     problem::Problem,
-    skills::{Contract, Skill},
+    skills::{Contract, Services, Skill},
 };
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Serialize;
@@ -29,16 +29,18 @@ pub(crate) struct Skills<'a> {
 pub(crate) struct Served<'a> {
     #[serde(flatten)]
     contract: &'a Contract,
-    /// Whether the integration that it needs is configured.
+    /// Whether this installation has what it needs. A tenant may have brought its own along (`/v1/settings`).
     configured: bool,
 }
 
 impl<'a> Served<'a> {
-    /// Every integration that a skill needs is required of an installation so far, so that it is configured.
-    fn new(skill: &'a dyn Skill) -> Self {
+    fn new(skill: &'a dyn Skill, services: &Services) -> Self {
+        let contract = skill.contract();
         Self {
-            contract: skill.contract(),
-            configured: true,
+            configured: contract
+                .integration
+                .is_none_or(|integration| services.is_configured(integration)),
+            contract,
         }
     }
 }
@@ -52,7 +54,11 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refuse
     answer::json(
         StatusCode::OK,
         &Skills {
-            items: app.registry.iter().map(Served::new).collect(),
+            items: app
+                .registry
+                .iter()
+                .map(|skill| Served::new(skill, app.services()))
+                .collect(),
         },
     )
 }
@@ -65,5 +71,5 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refuse
 )]
 pub(crate) async fn read(State(app): State<Arc<App>>, InPath(name): InPath<String>) -> Result<Response, Refused> {
     let skill = app.registry.get(&name).ok_or_else(|| Problem::not_found("skill"))?;
-    answer::json(StatusCode::OK, &Served::new(skill))
+    answer::json(StatusCode::OK, &Served::new(skill, app.services()))
 }

@@ -138,6 +138,16 @@ impl App {
         }
     }
 
+    /// Where large outputs are, if there is a bucket.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        self.services.archive.as_ref()
+    }
+
+    /// What skills call on.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
     /// The engine, for one invocation; `ring` says whether it rings `jobs` for what it leaves over.
     pub(crate) fn engine(&self, jobs: Arc<dyn JobQueue>, ring: bool) -> Engine {
         Engine {

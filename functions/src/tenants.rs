@@ -96,7 +96,7 @@ pub(crate) async fn erase(
     InPath(tenant): InPath<String>,
 ) -> Result<Response, Refused> {
     let (upstash, tenant) = (&app.settings.upstash, id(&tenant, "tenant")?);
-    let erasure = tenants::erase(&app.database, upstash, audited.by(), tenant).await?;
+    let erasure = tenants::erase(&app.database, upstash, app.archive(), audited.by(), tenant).await?;
     let status = if erasure.erased {
         StatusCode::OK
     } else {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
@@ -19,8 +19,11 @@ use crate::{
 
 /// Outputs of steps that are larger than this, in bytes of compact JSON, go to the archive.
 pub const INLINE_BYTES: usize = 64 * 1024;
-/// The largest output that the archive keeps. Later steps read it whole, and memory is bounded.
+/// The largest output that a skill may hand over to be archived. Later steps read it whole, and memory is bounded.
 pub const MAX_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+/// The largest output that is read through. A skill that writes its output as text by itself may store so much; no later
+/// step can bring it in.
+const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The folders that hold what is a tenant's.
 const FOLDERS: [&str; 2] = ["outputs", "calendar"];
@@ -80,8 +83,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn get_output(&self, output: &OutputRef) -> Result<Value, Error> {
-        let bytes = self.0.get(&output.key, MAX_OUTPUT_BYTES).await?.ok_or(Error::Missing)?;
+    pub async fn get_output(&self, output: &OutputRef) -> Result<Box<RawValue>, Error> {
+        let bytes = self.0.get(&output.key, MAX_TEXT_BYTES).await?.ok_or(Error::Missing)?;
         if sha256_hex(&bytes) != output.sha256 {
             return Err(Error::Corrupt);
         }

@@ -3,15 +3,22 @@
 //! Every call has a timeout, a bounded answer and a retry rule that fits it. A client never prints its credentials and
 //! never repeats blindly what may already have taken effect.
 
+pub mod anthropic;
 pub mod calendar;
 pub mod clerk;
 pub mod dns;
 mod exchange;
+pub mod model;
 pub mod neon;
+pub mod openai;
 pub mod provider;
+pub mod resend;
+pub mod slack;
 pub mod standard_webhooks;
+mod stream;
 mod tries;
 pub mod upstash;
+pub mod voyage;
 
 /// Whether a request may be sent again after its answer was lost, when nobody knows whether it took effect.
 ///

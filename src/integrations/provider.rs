@@ -257,10 +257,35 @@ impl Endpoint {
         timeout: Duration,
         max_bytes: usize,
     ) -> Result<Answered, ProviderError> {
+        self.post_to(self.url.clone(), headers, body, timeout, max_bytes).await
+    }
+
+    /// Whether a URL leads to the same server as this one, below its path.
+    pub(super) fn is_above(&self, url: &Url) -> bool {
+        let segments = |url: &Url| -> Vec<String> {
+            let segments = url.path_segments().into_iter().flatten();
+            segments
+                .filter(|segment| !segment.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let (own, other) = (segments(&self.url), segments(url));
+        self.url.origin() == url.origin() && url.has_host() && other.len() > own.len() && other.starts_with(&own)
+    }
+
+    /// The same to another URL, which must be below this one ([`Self::is_above`]). It may be a secret.
+    pub(super) async fn post_to(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<Answered, ProviderError> {
         let bytes_out = u64::try_from(body.len()).unwrap_or(u64::MAX);
         let request = self
             .http
-            .post(self.url.clone())
+            .post(url)
             .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .headers(headers)
             .body(body);

@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod create;
 pub mod engine;
 pub mod list;
+mod outputs;
 pub mod plan;
 pub mod read;
 pub mod references;

@@ -14,6 +14,7 @@ use super::{
     view::{History, HistoryEntry, Run, RunError, Step, StepCounts, Steps},
 };
 use crate::{
+    archive::OutputRef,
     auth::Principal,
     database::{Database, Rows, Transaction, operation},
     ids::{AgentId, RunId},
@@ -89,6 +90,7 @@ struct Row {
     plan: Value,
     plan_hash: String,
     output: Option<BTreeMap<String, Box<RawValue>>>,
+    output_archived: Option<BTreeMap<String, OutputRef>>,
     output_omitted: Option<Vec<String>>,
     error: Option<RunError>,
     steps: StepCounts,
@@ -112,6 +114,7 @@ impl Row {
             plan: plan.draft(),
             plan_hash: self.plan_hash,
             output: self.output,
+            archived: self.output_archived.unwrap_or_default(),
             output_omitted: self.output_omitted.unwrap_or_default(),
             error: self.error,
             steps: self.steps,

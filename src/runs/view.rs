@@ -12,6 +12,7 @@ use super::{
     status::{RunStatus, StepStatus},
 };
 use crate::{
+    archive::OutputRef,
     ids::{AgentId, RunId, StepId},
     labels::Labels,
     skills::{
@@ -77,6 +78,9 @@ pub struct Run {
     /// Once it has succeeded: the output of every step that no other step needs, by the step's key.
     #[schema(required, value_type = Option<BTreeMap<String, Value>>)]
     pub output: Option<BTreeMap<String, Box<RawValue>>>,
+    /// Those of the outputs that lie in the archive and are still to be read.
+    #[serde(skip)]
+    pub(super) archived: BTreeMap<String, OutputRef>,
     /// Steps whose output is too large to be shown here; each can be read by itself at `…/steps/{key}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub output_omitted: Vec<String>,
@@ -159,6 +163,9 @@ pub struct Step {
     /// Whether there is an output that is too large to be shown in the list.
     #[serde(default, skip_serializing_if = "is_false")]
     pub output_omitted: bool,
+    /// Where the output is, if it is too large to be kept with the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_ref: Option<OutputRef>,
     /// Why it failed, or failed the last time; why it was skipped.
     #[schema(required)]
     pub error: Option<OutcomeError>,

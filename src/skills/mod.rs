@@ -5,17 +5,21 @@
 pub mod address_guard;
 pub mod calendar_write;
 pub mod contract;
+pub mod email_send;
 mod failure;
 pub mod http_call;
 pub mod jmespath;
 pub mod json_transform;
 pub mod kv_store;
+pub mod llm_invoke;
 pub mod outcome;
 mod params;
 mod provider;
 pub mod registry;
+pub mod slack_send;
 #[cfg(test)]
 mod testing;
+pub mod voyage_embed;
 mod web;
 pub mod webhook_send;
 
@@ -128,6 +132,23 @@ impl Services {
             address_rules: Arc::default(),
             resolver: None,
             upstash: None,
+        }
+    }
+}
+
+impl Services {
+    /// Whether the installation has what an integration needs, by the name that contracts give it.
+    pub fn is_configured(&self, integration: &str) -> bool {
+        let has = |setting: OwnSetting| self.installation.values.contains_key(&setting);
+        match integration {
+            "llm" => has(OwnSetting::AnthropicApiKey) || has(OwnSetting::OpenaiApiKey),
+            "voyage" => has(OwnSetting::VoyageApiKey),
+            "resend" => has(OwnSetting::ResendApiKey),
+            "slack" => has(OwnSetting::SlackWebhookUrl),
+            "postgres" => has(OwnSetting::QueryDatabaseUrl),
+            "upstash" => self.upstash.is_some(),
+            "r2" => self.archive.is_some(),
+            _ => false,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     breakers::{Admission, Health},
     integrations::provider::{ErrorKind, Provider, ProviderError, Traffic},
-    tenants::Held,
+    tenants::{Held, OwnSetting},
 };
 
 /// A step that found all lanes taken is due again after between this long and twice that.
@@ -123,6 +123,22 @@ impl ProviderFailure {
             ErrorKind::InvalidAnswer => Self::InvalidAnswer,
         }
     }
+}
+
+/// The outcome of a call that lacks a setting which it cannot do without.
+pub(super) fn not_configured(call: &Call<'_>, setting: OwnSetting) -> Outcome {
+    let (owner, installation) = (call.owner, &call.services.installation);
+    let reason = if owner.unreadable.contains(&setting) {
+        format!("the tenant's {setting} cannot be opened any more; it must be set again")
+    } else if installation.values.contains_key(&setting) {
+        format!(
+            "the tenant has no {setting} of its own, and its tier ({}) may not use the installation's",
+            owner.tier
+        )
+    } else {
+        format!("neither the tenant nor the installation has a {setting}")
+    };
+    Outcome::failed(ProviderFailure::NotConfigured.error(reason))
 }
 
 /// Why a call of a provider has no result.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Skill, address_guard::AddressRules, calendar_write::CalendarWrite, http_call::HttpCall,
-    json_transform::JsonTransform, kv_store::KvStore, webhook_send::WebhookSend,
+    Skill, address_guard::AddressRules, calendar_write::CalendarWrite, email_send::EmailSend, http_call::HttpCall,
+    json_transform::JsonTransform, kv_store::KvStore, llm_invoke::LlmInvoke, slack_send::SlackSend,
+    voyage_embed::VoyageEmbed, webhook_send::WebhookSend,
 };
 
 /// Every skill by its name.
@@ -18,9 +19,13 @@ impl Registry {
         Self {
             skills: vec![
                 Box::new(CalendarWrite::default()),
+                Box::new(EmailSend::default()),
                 Box::new(HttpCall::new(Arc::clone(&rules))),
                 Box::new(JsonTransform::default()),
                 Box::new(KvStore::default()),
+                Box::new(LlmInvoke::default()),
+                Box::new(SlackSend::default()),
+                Box::new(VoyageEmbed::default()),
                 Box::new(WebhookSend::new(rules)),
             ],
         }

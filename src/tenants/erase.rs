@@ -1,4 +1,4 @@
-//! The end of a tenant: its rows, its runs, its entries in Redis. What stays is that it happened: the audit log.
+//! The end of a tenant: its rows, its runs, its entries in Redis, its objects in the archive. What stays is that it happened: the audit log.
 //!
 //! From the first request on nobody gets in, no key opens and no step starts. A large tenant goes in parts: the minute
 //! cron goes on with the rows, and so does the same request again. Who signs in under the same name later is a new
@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
+    archive::{self, Archive},
     audit::{self, Action, By},
     auth::TenantName,
     database::{Database, operator_operation},
@@ -35,9 +36,12 @@ const SCAN_COUNT: u32 = 1_000;
 const MAX_SCANS: u32 = 500;
 const SCAN_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Pages of the archive, of 1,000 objects each, that one request deletes.
+const MAX_PAGES: u32 = 20;
+
 /// How far the erasure of a tenant has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(example = json!({"id": "ten_018f0000000070008000000000000001", "erased": true, "cache_keys": 12}))]
+#[schema(example = json!({"id": "ten_018f0000000070008000000000000001", "erased": true, "cache_keys": 12, "archived_objects": 3}))]
 pub struct Erasure {
     /// The tenant.
     pub id: TenantId,
@@ -46,6 +50,8 @@ pub struct Erasure {
     pub erased: bool,
     /// How many of its entries were deleted from the cache by this request.
     pub cache_keys: u64,
+    /// How many of its objects were deleted from the archive by this request.
+    pub archived_objects: u64,
 }
 
 /// What the database did.
@@ -58,9 +64,15 @@ struct Rows {
 /// `DELETE /v1/tenants/{id}`: 200 when nothing is left, 202 when it goes on. May be sent again, also afterwards.
 ///
 /// # Errors
-/// 403 `forbidden`; 404 `not_found`; 503 `unavailable`, when the cache cannot be reached: the rows are being erased, and
-/// the request is to be sent again.
-pub async fn erase(database: &Database, upstash: &Upstash, by: By<'_>, id: TenantId) -> Result<Erasure, Problem> {
+/// 403 `forbidden`; 404 `not_found`; 503 `unavailable`, when the cache or the archive cannot be reached: the rows are being
+/// erased, and the request is to be sent again.
+pub async fn erase(
+    database: &Database,
+    upstash: &Upstash,
+    archive: Option<&Archive>,
+    by: By<'_>,
+    id: TenantId,
+) -> Result<Erasure, Problem> {
     let mut transaction = database.operate(by.principal, operator_operation!("tenants.erase"))?;
     // Before its row goes, which says that it is there.
     audit::done_to(&mut transaction, database.clock(), by, id, Action::TenantsErase, id);
@@ -76,17 +88,41 @@ pub async fn erase(database: &Database, upstash: &Upstash, by: By<'_>, id: Tenan
         tracing::error!(%error, tenant = %id, "the cache of a tenant could not be erased");
         Problem::unavailable("the tenant is closed and its rows are being erased, but its cache cannot be reached")
     })?;
+    let archived = match archive {
+        None => Forgotten { deleted: 0, all: true },
+        Some(archive) => clear(archive, id).await.map_err(|error| {
+            tracing::error!(%error, tenant = %id, "the archive of a tenant could not be erased");
+            Problem::unavailable(
+                "the tenant is closed and its rows are being erased, but its archive cannot be reached",
+            )
+        })?,
+    };
     Ok(Erasure {
         id,
-        erased: rows.erased && cache.all,
+        erased: rows.erased && cache.all && archived.all,
         cache_keys: cache.deleted,
+        archived_objects: archived.deleted,
     })
 }
 
-/// What was deleted from Redis.
+/// Deletes what the tenant has in the archive, up to a bound.
+async fn clear(archive: &Archive, id: TenantId) -> Result<Forgotten, archive::Error> {
+    let mut forgotten = Forgotten { deleted: 0, all: false };
+    for _ in 0..MAX_PAGES {
+        let (deleted, more) = archive.erase_some(id).await?;
+        forgotten.deleted = forgotten.deleted.saturating_add(deleted);
+        forgotten.all = !more;
+        if forgotten.all {
+            break;
+        }
+    }
+    Ok(forgotten)
+}
+
+/// What was deleted from Redis, or from the archive.
 struct Forgotten {
     deleted: u64,
-    /// Whether the whole database was looked through.
+    /// Whether all of it was looked through.
     all: bool,
 }
 

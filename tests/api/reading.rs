@@ -106,9 +106,13 @@ fn skills_are_served_with_their_contracts() {
             names,
             [
                 "calendar_write",
+                "email_send",
                 "http_call",
                 "json_transform",
                 "kv_store",
+                "llm_invoke",
+                "slack_send",
+                "voyage_embed",
                 "webhook_send"
             ]
         );

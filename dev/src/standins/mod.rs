@@ -178,6 +178,28 @@ impl Standins {
         &self.resolver
     }
 
+    /// The Worker's settings of each provider, the key first: who has a real key leaves the whole group out.
+    pub fn settings(&self) -> Vec<Vec<(&'static str, String)>> {
+        let slack = format!("{}/slack", self.url());
+        vec![
+            self.anthropic.settings().into_iter().collect(),
+            self.openai.settings().into_iter().collect(),
+            vec![
+                ("VOYAGE_API_KEY", self.voyage.key().to_owned()),
+                ("VOYAGE_BASE_URL", self.voyage.base_url().to_owned()),
+            ],
+            vec![
+                ("RESEND_API_KEY", self.resend.key().to_owned()),
+                ("RESEND_FROM_ADDRESS", "AOS <aos@shop.example>".to_owned()),
+                ("RESEND_BASE_URL", self.resend.base_url().to_owned()),
+            ],
+            vec![
+                ("SLACK_WEBHOOK_URL", self.slack.webhook_url()),
+                ("SLACK_BASE_URL", slack),
+            ],
+        ]
+    }
+
     /// Lets open requests end, and returns when all is closed.
     pub async fn shutdown(self) {
         self.server.shutdown().await;

@@ -1,22 +1,32 @@
 //! The parts an engine runs on, as it meets them on Workers, made of tokio and the local gateways.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use aos::{
+    archive::Archive,
+    audit::By,
     auth::Principal,
     body::{self, Body},
     database::Database,
     ids::RunId,
     integrations::{neon::Neon, upstash::Upstash},
-    platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse, Job, JobQueue, Platform, PlatformError},
+    platform::{
+        Clock, Deleted, Fetch, FetchError, FetchRequest, FetchResponse, Job, JobQueue, ObjectStore, Platform,
+        PlatformError,
+    },
     runs::{
         create,
         engine::{DrainReport, Engine, EngineSettings, InvocationBudget},
     },
+    sealing::Sealer,
+    secrets,
     skills::{Endpoints, Registry, Services, address_guard::AddressRules},
 };
 use aos_dev::{
@@ -29,6 +39,7 @@ use aos_dev::{
     standins::{Standins, StandinsOptions},
     upstash::{UpstashGateway, UpstashGatewayOptions},
 };
+use bytes::Bytes;
 use futures::{FutureExt, future::LocalBoxFuture};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -102,12 +113,76 @@ impl Fetch for RealFetch {
     }
 }
 
+/// A bucket in memory that can be told to be away.
+#[derive(Default)]
+pub(crate) struct Bucket {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    away: AtomicBool,
+}
+
+impl Bucket {
+    pub(crate) fn is_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// Puts something else in place of every object.
+    pub(crate) fn spoil(&self) {
+        for object in self.objects.lock().unwrap().values_mut() {
+            *object = Bytes::from_static(b"{}");
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.objects.lock().unwrap().clear();
+    }
+
+    fn check(&self) -> Result<(), PlatformError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(PlatformError("away".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl ObjectStore for Bucket {
+    fn put(&self, key: &str, _: &str, bytes: Bytes) -> LocalBoxFuture<'_, Result<(), PlatformError>> {
+        let put = self
+            .check()
+            .map(|()| drop(self.objects.lock().unwrap().insert(key.to_owned(), bytes)));
+        futures::future::ready(put).boxed_local()
+    }
+
+    fn get(&self, key: &str, max_bytes: usize) -> LocalBoxFuture<'_, Result<Option<Bytes>, PlatformError>> {
+        let got = self.check().map(|()| self.objects.lock().unwrap().get(key).cloned());
+        assert!(!matches!(&got, Ok(Some(bytes)) if bytes.len() > max_bytes));
+        futures::future::ready(got).boxed_local()
+    }
+
+    fn delete_some(&self, prefix: &str) -> LocalBoxFuture<'_, Result<Deleted, PlatformError>> {
+        let deleted = self.check().map(|()| {
+            let mut objects = self.objects.lock().unwrap();
+            let before = objects.len();
+            objects.retain(|key, _| !key.starts_with(prefix));
+            Deleted {
+                objects: (before - objects.len()) as u64,
+                more: false,
+            }
+        });
+        futures::future::ready(deleted).boxed_local()
+    }
+}
+
 /// One throwaway cloud without a Worker.
 pub(crate) struct World {
     pub(crate) neon: NeonGateway,
     pub(crate) upstash: UpstashGateway,
     pub(crate) standins: Standins,
     pub(crate) doorbells: Arc<Doorbells>,
+    pub(crate) bucket: Arc<Bucket>,
     pub(crate) admin: tokio_postgres::Client,
     /// The owner's connection string, to connect again after the database was away.
     pub(crate) direct: String,
@@ -178,11 +253,14 @@ impl World {
                 .build()
                 .unwrap(),
         ));
+        let bucket = Arc::new(Bucket::default());
         let endpoints = Endpoints::new(&reqwest::Client::new(), &clock, |_| None).unwrap();
         let engine = Engine {
             database: connect(migrated.engine_database_url.unwrap()),
             skills: Arc::new(Registry::new(rules.clone())),
             services: Services {
+                archive: Some(Archive::new(bucket.clone())),
+                sealer: Some(Sealer::new(&"a key for tests".to_owned().into(), None)),
                 address_rules: rules,
                 upstash: Some(redis_client.clone()),
                 ..Services::new(clock.clone(), fetch.clone(), endpoints)
@@ -203,6 +281,7 @@ impl World {
             upstash,
             standins,
             doorbells,
+            bucket,
             admin,
             direct,
             engine,
@@ -250,6 +329,27 @@ impl World {
             .await
             .unwrap_or_else(|problem| panic!("{problem:?}"));
         created.answer.body["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The run as the API answers it.
+    pub(crate) async fn read(&self, run: RunId) -> Value {
+        let run = aos::runs::read::get(&self.api, &Self::principal("acme"), run)
+            .await
+            .unwrap();
+        serde_json::to_value(run.with_outputs(self.engine.services.archive.as_ref()).await).unwrap()
+    }
+
+    /// Keeps a secret of the tenant `acme`.
+    pub(crate) async fn keep_secret(&self, name: &str, value: &str) {
+        let principal = Self::principal("acme");
+        let by = By {
+            principal: &principal,
+            request_id: "req_test",
+        };
+        let body = body::parse(json!({"value": value}).to_string().as_bytes()).unwrap();
+        secrets::put(&self.api, self.engine.services.sealer.as_ref(), by, name, body)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn create(&self, steps: Value) -> RunId {

@@ -6,6 +6,8 @@ use aos::ids::TenantId;
 use aos::integrations::Repeat;
 use aos::integrations::upstash::{Command, Key};
 use aos::problem::Problem;
+use aos::sealing::Sealer;
+use aos::secrets;
 use aos::tenants::{self, Erasure};
 use serde_json::json;
 
@@ -13,7 +15,7 @@ use crate::world::{Test, broken, by, key, operator, test, user};
 
 async fn erase(test: &Test, id: TenantId) -> Result<Erasure, Problem> {
     let operator = operator("operator");
-    tenants::erase(&test.database, &test.upstash, by(&operator), id).await
+    tenants::erase(&test.database, &test.upstash, None, by(&operator), id).await
 }
 
 /// Rows of a tenant in every table that has tenants, by the names of the tables: a new one is looked at too.
@@ -48,8 +50,12 @@ async fn fill(test: &Test) -> TenantId {
     // What only the engine writes.
     let engine = format!(
         "insert into effects (step_id, tenant_id, run_id, claim_no, state, begun_at)
-            select id, tenant_id, run_id, 1, 'begun', now() from steps where run_id in ('{}', '{}');
-         insert into outbox (id, tenant_id, topic, payload) values (gen_random_uuid(), '{}', 'x', '{{}}')",
+            select id, tenant_id, run_id, 1, 'begun', now() from steps where run_id in ('{0}', '{1}');
+         insert into usage (step_id, claim_no, n, tenant_id, run_id, agent_id, skill, integration, own_key, requests,
+                bytes_out, bytes_in, duration_ms, at)
+            select s.id, 1, 0, s.tenant_id, r.id, r.agent_id, 's', 'i', false, 1, 0, 0, 0, now()
+            from steps s join runs r on r.id = s.run_id where r.id = '{1}';
+         insert into outbox (id, tenant_id, topic, payload) values (gen_random_uuid(), '{2}', 'x', '{{}}')",
         open.uuid(),
         ended.uuid(),
         tenant.uuid()
@@ -59,6 +65,16 @@ async fn fill(test: &Test) -> TenantId {
     api_keys::create(&test.database, by(&test.principal), Some(&key("k")), new)
         .await
         .unwrap();
+    let (sealer, secret) = (Sealer::new(&"a key".into(), None), json!({"value": "hush"}));
+    secrets::put(
+        &test.database,
+        Some(&sealer),
+        by(&test.principal),
+        "s",
+        crate::world::body(secret),
+    )
+    .await
+    .unwrap();
     for (table, rows) in rows_of(test, tenant).await {
         assert!(rows > 0, "{table} is empty: this test would not see what is left in it");
     }
@@ -114,7 +130,8 @@ fn erasure_leaves_nothing_but_the_audit_log_and_touches_nobody_else() {
             Erasure {
                 id: tenant,
                 erased: true,
-                cache_keys: 0
+                cache_keys: 0,
+                archived_objects: 0
             }
         );
         // Who comes back under the name is somebody new, with nothing, and sees nothing of the old one.

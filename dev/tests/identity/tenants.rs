@@ -94,7 +94,7 @@ fn nobody_but_the_operator_sees_or_changes_tenants() {
                         tenants::patch(&test.database, &test.upstash, by(principal), id, change)
                             .await
                             .err(),
-                        tenants::erase(&test.database, &test.upstash, by(principal), id)
+                        tenants::erase(&test.database, &test.upstash, None, by(principal), id)
                             .await
                             .err(),
                     ]

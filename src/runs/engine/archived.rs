@@ -84,6 +84,7 @@ impl Engine {
                     Some(archive) => self
                         .patiently(archive.get_output(&reference))
                         .await
+                        .and_then(|json| serde_json::from_str(json.get()).map_err(|_| archive::Error::Corrupt))
                         .map_err(|error| unreachable(&error)),
                 };
                 (key, loaded)
