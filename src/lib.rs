@@ -28,6 +28,7 @@ pub mod ids;
 pub mod integrations;
 pub mod labels;
 pub mod limits;
+pub mod links;
 mod outbox;
 pub mod paging;
 pub mod platform;

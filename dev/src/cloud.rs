@@ -309,6 +309,8 @@ impl LocalCloud {
             ("UPSTASH_REDIS_REST_URL", self.upstash.url()),
             ("UPSTASH_REDIS_REST_TOKEN", self.upstash.token().to_owned()),
             ("HTTP_ALLOWED_LOOPBACK_PORTS", standins_port.to_string()),
+            ("DNS_OVER_HTTPS_URL", self.standins.resolver().url().to_owned()),
+            ("SIGNED_URL_SECRET", secrets::generate()?),
             ("MACHINE_SECRET_TOKEN", self.settings.machine_token.clone()),
             ("JWT_SECRET", self.settings.jwt_secret.clone()),
             ("SEALING_KEY", self.settings.sealing_key.clone()),

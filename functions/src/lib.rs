@@ -7,6 +7,7 @@ mod agents;
 mod answer;
 mod api_keys;
 mod bucket;
+mod calendar;
 mod caller;
 mod consumer;
 mod cron;

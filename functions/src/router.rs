@@ -24,7 +24,7 @@ use tracing::Instrument;
 use crate::{
     agents,
     answer::{self, Refused},
-    api_keys,
+    api_keys, calendar,
     caller::{self, Gate, RequestId, gate},
     log, operations, rights, runs, secrets, sessions, settings, skills,
     state::{App, Isolate},
@@ -71,6 +71,7 @@ routes! {
         get "/version" => operations::version,
         get "/openapi.json" => operations::openapi,
         get "/v1/public-config" => sessions::public_config,
+        get "/v1/calendar/{id}" => calendar::read,
     }
     closed {
         post "/v1/agents" AgentsWrite => agents::create,

@@ -10,6 +10,7 @@ use aos::{
     breakers::Breakers,
     config::{Environment, Misconfigured, Settings},
     database::Database,
+    integrations::calendar::{ArchivedCalendars, CalendarProvider},
     limits::Limiter,
     platform::{Clock, Fetch, JobQueue, ObjectStore, Platform},
     runs::engine::{Engine, EngineSettings},
@@ -48,6 +49,8 @@ pub(crate) struct App {
     pub(crate) api_keys: RememberedKeys,
     /// How often who may call.
     pub(crate) limiter: Limiter,
+    /// Calendar files, where there is an archive and what signs links to it.
+    pub(crate) calendars: Option<ArchivedCalendars>,
     fetch: Arc<dyn Fetch>,
     services: Services,
 }
@@ -103,6 +106,11 @@ impl Isolate {
 impl App {
     fn new(settings: Settings, given: Given) -> Self {
         let Given { clock, fetch, archive } = given;
+        let archive = archive.map(Archive::new);
+        let calendars = archive
+            .clone()
+            .zip(settings.links.clone())
+            .map(|(archive, links)| ArchivedCalendars::new(archive, links, Arc::clone(&clock)));
         let address_rules = Arc::new(settings.address_rules.clone());
         Self {
             database: Database::new(settings.database.clone(), Arc::clone(&clock)),
@@ -110,9 +118,13 @@ impl App {
             services: Services {
                 installation: Arc::new(settings.installation.clone()),
                 breakers: Some(Breakers::new(settings.upstash.clone(), Arc::clone(&clock))),
-                archive: archive.map(Archive::new),
+                archive,
+                calendar: calendars
+                    .clone()
+                    .map(|calendars| Arc::new(calendars) as Arc<dyn CalendarProvider>),
                 sealer: settings.sealer.clone(),
                 address_rules,
+                resolver: settings.resolver.clone(),
                 upstash: Some(settings.upstash.clone()),
                 query_databases: Some(settings.query_databases.clone()),
                 ..Services::new(Arc::clone(&clock), Arc::clone(&fetch), settings.endpoints.clone())
@@ -122,6 +134,7 @@ impl App {
             limiter: Limiter::new(settings.upstash.clone(), Arc::clone(&clock)),
             settings,
             clock,
+            calendars,
             fetch,
         }
     }

@@ -14,7 +14,8 @@ use crate::{
         Jwks, ServiceTokens, SharedSecret, Tokens,
         jwks::{ClerkKeys, Seal},
     },
-    integrations::{clerk::Clerk, neon::Neon, upstash::Upstash},
+    integrations::{clerk::Clerk, dns::Resolver, neon::Neon, upstash::Upstash},
+    links::Links,
     platform::Clock,
     sealing::Sealer,
     skills::{Endpoints, QueryDatabases, address_guard::AddressRules},
@@ -76,6 +77,10 @@ pub const SETTINGS: &[Setting] = &[
     optional("SLACK_BASE_URL"),
     optional("QUERY_DATABASE_URL"),
     optional("OPERATOR_TENANT"),
+    optional("DNS_OVER_HTTPS_URL"),
+    optional("PUBLIC_BASE_URL"),
+    optional("SIGNED_URL_SECRET"),
+    optional("SIGNED_URL_SECRET_PREVIOUS"),
     optional("ENVIRONMENT"),
     optional("HTTP_ALLOWED_LOOPBACK_PORTS"),
     optional("AOS_RING"),
@@ -122,6 +127,10 @@ pub struct Settings {
     pub sealer: Option<Sealer>,
     /// Which addresses callers' URLs may name, by `HTTP_ALLOWED_LOOPBACK_PORTS` and the hosts of the services above.
     pub address_rules: AddressRules,
+    /// `DNS_OVER_HTTPS_URL`: who is asked what the names in callers' URLs lead to; nobody if it is `off`.
+    pub resolver: Option<Resolver>,
+    /// `SIGNED_URL_SECRET` and `SIGNED_URL_SECRET_PREVIOUS`, at `PUBLIC_BASE_URL`. Without the secret no link is given out.
+    pub links: Option<Links>,
     /// `AOS_RING`: whether the queue is rung for what becomes due. Without it only the minute cron rings; for tests.
     pub ring: bool,
     /// `AOS_LOG`: the least important events that are logged.

@@ -66,6 +66,8 @@ pub(super) fn settings(
     let installation = reader.installation();
     let query_databases = reader.query_databases(environment, endpoint, &installation, http, clock);
     let sealer = reader.sealer(environment);
+    let resolver = reader.resolver(environment, http, clock);
+    let links = reader.links(environment);
     let ports = reader.optional("HTTP_ALLOWED_LOOPBACK_PORTS", |value| {
         loopback_ports(value, environment)
     });
@@ -98,6 +100,8 @@ pub(super) fn settings(
                 query_databases,
                 sealer,
                 address_rules,
+                resolver,
+                links,
                 ring,
                 log,
             })

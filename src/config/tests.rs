@@ -259,6 +259,71 @@ fn the_query_database_is_neons_and_not_our_own() {
 }
 
 #[test]
+fn names_are_looked_up_unless_it_is_switched_off() {
+    let resolver = |value| read(&[("DNS_OVER_HTTPS_URL", value)]).map(|settings| settings.resolver);
+    let by_default = read(&[]).unwrap();
+    assert!(format!("{:?}", by_default.resolver.unwrap()).contains("https://cloudflare-dns.com/dns-query"));
+    assert!(
+        by_default
+            .address_rules
+            .own_hosts
+            .iter()
+            .any(|own| own == "cloudflare-dns.com")
+    );
+    assert!(resolver("off").unwrap().is_none());
+    let own = read(&[("DNS_OVER_HTTPS_URL", "https://dns.corp.example/dns-query")]).unwrap();
+    assert!(own.resolver.is_some());
+    assert!(own.address_rules.own_hosts.iter().any(|own| own == "dns.corp.example"));
+    // What cannot be read must not switch the look-ups off.
+    for wrong in [
+        "OFF",
+        "no",
+        "http://dns.corp.example/dns-query",
+        "https://u:p@dns.corp.example/",
+    ] {
+        assert_eq!(resolver(wrong).unwrap_err().problems.len(), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn links_are_signed_with_a_secret_worth_something_and_lead_to_our_own_host() {
+    assert!(read(&[]).unwrap().links.is_none());
+    let settings = read(&[
+        ("SIGNED_URL_SECRET", SECRET),
+        ("SIGNED_URL_SECRET_PREVIOUS", MACHINE),
+        ("PUBLIC_BASE_URL", "https://aos.corp.example"),
+    ]);
+    let settings = settings.unwrap();
+    let printed = format!("{:?}", settings.links.unwrap());
+    assert!(printed.contains("https://aos.corp.example") && !printed.contains(SECRET) && !printed.contains(MACHINE));
+    assert!(
+        settings
+            .address_rules
+            .own_hosts
+            .iter()
+            .any(|own| own == "aos.corp.example")
+    );
+    for name in ["SIGNED_URL_SECRET", "SEALING_KEY"] {
+        assert_eq!(
+            problems(&[(name, "short")]),
+            [format!("{name} is shorter than 32 bytes")]
+        );
+    }
+    assert_eq!(
+        problems(&[("SIGNED_URL_SECRET_PREVIOUS", SECRET)]),
+        ["SIGNED_URL_SECRET is missing beside SIGNED_URL_SECRET_PREVIOUS"]
+    );
+    for wrong in [
+        "aos.corp.example",
+        "http://aos.corp.example",
+        "https://aos.corp.example/?a",
+        "https://aos.corp.example/#a",
+    ] {
+        assert_eq!(problems(&[("PUBLIC_BASE_URL", wrong)]).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn the_list_of_settings_is_what_is_read() {
     let asked = RefCell::new(BTreeSet::new());
     let clock: Arc<dyn Clock> = Arc::new(NoClock);
@@ -414,7 +479,7 @@ fn the_example_file_has_a_row_for_every_setting_and_for_nothing_else() {
 #[test]
 fn no_secret_of_the_example_file_opens_anything() {
     let example = example();
-    for name in ["AOS_API_KEY", "MACHINE_SECRET_TOKEN", "JWT_SECRET"] {
+    for name in ["AOS_API_KEY", "MACHINE_SECRET_TOKEN", "JWT_SECRET", "SIGNED_URL_SECRET"] {
         let (_, key) = rows(&example).into_iter().find(|(row, _)| *row == name).unwrap();
         assert_eq!(problems(&[(name, key)]), [format!("{name} is a default")]);
     }

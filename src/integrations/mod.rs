@@ -4,7 +4,9 @@
 //! never repeats blindly what may already have taken effect.
 
 pub mod anthropic;
+pub mod calendar;
 pub mod clerk;
+pub mod dns;
 mod exchange;
 pub mod model;
 pub mod neon;
@@ -12,6 +14,7 @@ pub mod openai;
 pub mod provider;
 pub mod resend;
 pub mod slack;
+pub mod standard_webhooks;
 mod stream;
 mod tries;
 pub mod upstash;

@@ -7,7 +7,7 @@
 
 mod networks;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use url::{Host, Url};
 
@@ -79,6 +79,9 @@ pub enum GuardError {
     /// `localhost`, `.local`, `.internal` and the like, or a name without a dot.
     #[error("the host's name is not one of the public internet")]
     PrivateName,
+    /// A name that resolves to such an address, and be it to others as well.
+    #[error("the host's name leads to an address that is not on the public internet")]
+    PrivateResolution,
     /// A host of AOS or of one of its integrations.
     #[error("this host cannot be called from a plan")]
     OwnHost,
@@ -93,7 +96,8 @@ impl GuardError {
 
 /// The URL in its canonical form, if it may be called: no fragment, and no trailing dot behind the host.
 ///
-/// Names are judged as names here; what they resolve to is a question for the network, asked elsewhere.
+/// Names are judged as names here; what they resolve to is asked before each request: [`name_to_look_up`],
+/// [`check_resolved`].
 ///
 /// # Errors
 /// Why it may not.
@@ -165,6 +169,31 @@ pub fn check_parsed(mut url: Url, rules: &AddressRules) -> Result<Url, GuardErro
             url.set_host(Some(&name)).map_err(|_| GuardError::Malformed)?;
             Ok(url)
         }
+    }
+}
+
+/// The name in a URL that has passed, if it leads to addresses that nobody has judged: not for a literal, nor for the
+/// loopback that development allows.
+pub fn name_to_look_up(url: &Url) -> Option<&str> {
+    match url.host()? {
+        Host::Domain("localhost") | Host::Ipv4(_) | Host::Ipv6(_) => None,
+        Host::Domain(name) => Some(name),
+    }
+}
+
+/// Judges what a name resolves to. One address inside is one too many: whoever connects may use any of them.
+///
+/// # Errors
+/// [`GuardError::PrivateResolution`]
+pub fn check_resolved(addresses: &[IpAddr]) -> Result<(), GuardError> {
+    let is_public = |address: &IpAddr| match address {
+        IpAddr::V4(address) => networks::is_public_v4(*address),
+        IpAddr::V6(address) => networks::is_public_v6(*address),
+    };
+    if addresses.iter().all(is_public) {
+        Ok(())
+    } else {
+        Err(GuardError::PrivateResolution)
     }
 }
 

@@ -1,18 +1,9 @@
 //! `http_call`: one request to any public HTTP(S) API. Every URL it fetches, each redirect's included, has passed the
 //! address guard; credentials never follow a redirect to another origin.
 //!
-//! # What an answer means
-//!
-//! | status | outcome |
-//! | --- | --- |
-//! | 2xx, a redirect that is not followed, `expect_status` | success, with the status in the output |
-//! | 408, 425, 429, 503, 529 | failed, retryable: the target says that it did nothing |
-//! | another 5xx, GET, HEAD, OPTIONS, PUT, DELETE, or `idempotent` | failed, retryable: a repeat changes nothing more |
-//! | 502, 504, 520–527, POST, PATCH | `unknown_effect`: a proxy answered, the request may have been carried out |
-//! | another 5xx, POST, PATCH | failed: the target itself says that it broke, a repeat might do half of it twice |
-//! | 401, 403, 407, 451 · 404, 410 · 409, 412, 423 · other 4xx | failed: permission · not found · conflict · rejected |
-//!
-//! Without a complete answer a POST or PATCH is `unknown_effect`, unless the platform refused to send it.
+//! A 2xx, a redirect that is not followed and what `expect_status` names are a success, with the status in the output. What
+//! other statuses mean is in the table of [`super::web`]; POST and PATCH may not be repeated unless `idempotent` says so.
+//! Without a complete answer such a call is `unknown_effect`, unless nothing was sent.
 
 mod answer;
 mod params;
@@ -28,39 +19,31 @@ use serde_json::{Value, json};
 
 use self::{
     params::{Request, read},
-    redirects::{Exchange, Stopped},
+    redirects::{Stopped, exchange},
 };
 use super::{
-    Call, Category, Contract, EffectClass, Outcome, Skill,
+    Call, Category, Contract, EffectClass, Outcome, OutcomeError, SecretValues, Skill,
     address_guard::{AddressRules, MAX_URL_BYTES},
     contract::{FailureMode, Limit},
     failure::{Failure, failures},
     outcome::Effect,
-    params::{Stage, in_words},
+    params::Stage,
+    web::{self, Sender, WebFailure},
 };
-use crate::{platform::FetchError, problem::FieldError};
+use crate::problem::FieldError;
 
 /// The most bytes of an answer's body.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// The same where the archive keeps what is too large for a row. Its objects are at most 4 MiB, and in base64 a body is a
+/// third longer.
+const MAX_ARCHIVED_ANSWER_BYTES: usize = 3 * 1024 * 1024;
 
 /// Known to payment and mail APIs, and on its way to a standard (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 failures! {
-    /// How a call can fail.
+    /// How a call can fail besides [`WebFailure`].
     pub(super) enum HttpFailure {
-        InvalidParams {
-            code: "invalid_params", category: Category::Validation, retryable: false,
-            when: "the params, with references filled in, are not valid",
-        },
-        ForbiddenAddress {
-            code: "forbidden_address", category: Category::Permission, retryable: false,
-            when: "the address guard refuses the URL, or that of a redirect",
-        },
-        RequestRefused {
-            code: "request_refused", category: Category::Validation, retryable: false,
-            when: "the platform cannot make the request as asked; nothing was sent",
-        },
         TooManyRedirects {
             code: "too_many_redirects", category: Category::Provider, retryable: false,
             when: "the target redirects more than 5 times",
@@ -69,50 +52,9 @@ failures! {
             code: "invalid_redirect", category: Category::Provider, retryable: false,
             when: "a redirect leads to what is not a URL",
         },
-        Network {
-            code: "network", category: Category::Network, retryable: true,
-            when: "the connection failed and a repeat changes nothing more",
-        },
-        Timeout {
-            code: "timeout", category: Category::Timeout, retryable: true,
-            when: "no complete answer in time and a repeat changes nothing more",
-        },
-        UnknownEffect {
-            code: "unknown_effect", category: Category::UnknownEffect, retryable: false,
-            when: "a POST or PATCH was sent and nobody knows whether it was carried out: no complete answer, or one from a \
-                   proxy (502, 504, 520 to 527)",
-        },
-        RateLimited {
-            code: "rate_limited", category: Category::RateLimit, retryable: true,
-            when: "the target answers 429; its Retry-After is honoured",
-        },
-        ProviderUnavailable {
-            code: "provider_unavailable", category: Category::Provider, retryable: true,
-            when: "the target answers 408, 425, 503 or 529, or another 5xx to what may be repeated; its Retry-After is honoured",
-        },
-        ProviderFailed {
-            code: "provider_failed", category: Category::Provider, retryable: false,
-            when: "the target answers a 5xx of its own to a POST or PATCH",
-        },
-        PermissionDenied {
-            code: "permission_denied", category: Category::Permission, retryable: false,
-            when: "the target answers 401, 403, 407 or 451",
-        },
-        NotFound {
-            code: "target_not_found", category: Category::NotFound, retryable: false,
-            when: "the target answers 404 or 410",
-        },
-        Conflict {
-            code: "target_conflict", category: Category::Conflict, retryable: false,
-            when: "the target answers 409, 412 or 423",
-        },
-        RequestRejected {
-            code: "request_rejected", category: Category::Validation, retryable: false,
-            when: "the target answers another 4xx",
-        },
         OutputTooLarge {
             code: "output_too_large", category: Category::Content, retryable: false,
-            when: "the answer's body has more than 1 MiB",
+            when: "the answer's body has more than 3 MiB, or more than 1 MiB where there is no archive to keep it",
         },
     }
 }
@@ -130,7 +72,7 @@ impl Skill for HttpCall {
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
-        read(params, Stage::Planned, &self.rules).map(drop)
+        read(params, Stage::Planned, &self.rules, &SecretValues::new()).map(drop)
     }
 
     fn effect_class(&self, params: &Value) -> EffectClass {
@@ -148,8 +90,7 @@ impl Skill for HttpCall {
     }
 
     fn host(&self, params: &Value) -> Option<String> {
-        let url = url::Url::parse(params.get("url")?.as_str()?).ok()?;
-        url.host_str().map(|host| host.trim_end_matches('.').to_owned())
+        web::host(params)
     }
 
     fn may_hold_secret(&self, pointer: &str) -> bool {
@@ -158,20 +99,10 @@ impl Skill for HttpCall {
 
     fn execute<'a>(&'a self, call: Call<'a>) -> LocalBoxFuture<'a, Outcome> {
         async move {
-            let request = match read(call.params, Stage::Resolved, &call.services.address_rules) {
+            let request = match read(call.params, Stage::Resolved, &call.services.address_rules, call.secrets) {
                 Ok(Some(request)) => request,
-                Ok(None) => return failed(HttpFailure::InvalidParams, "method and url are required"),
-                Err(errors) => {
-                    let is_forbidden = errors
-                        .iter()
-                        .any(|error| error.code == super::params::FORBIDDEN_ADDRESS);
-                    let failure = if is_forbidden {
-                        HttpFailure::ForbiddenAddress
-                    } else {
-                        HttpFailure::InvalidParams
-                    };
-                    return failed(failure, in_words(&errors));
-                }
+                Ok(None) => return Outcome::failed(WebFailure::InvalidParams.error("method and url are required")),
+                Err(errors) => return Outcome::failed(web::refused_params(&errors)),
             };
             send(request, self.effect_class(call.params), &call).await
         }
@@ -179,20 +110,21 @@ impl Skill for HttpCall {
     }
 }
 
-fn failed(failure: HttpFailure, message: impl Into<String>) -> Outcome {
-    Outcome::failed(failure.error(message))
-}
-
 async fn send(mut request: Request, class: EffectClass, call: &Call<'_>) -> Outcome {
     let changes = !matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
     if changes && !request.headers.contains_key(IDEMPOTENCY_KEY) {
         match HeaderValue::from_str(call.idempotency_key) {
             Ok(key) => drop(request.headers.insert(IDEMPOTENCY_KEY, key)),
-            Err(_) => return failed(HttpFailure::RequestRefused, "the step's idempotency key fits no header"),
+            Err(_) => {
+                let error = WebFailure::RequestRefused.error("the step's idempotency key fits no header");
+                return Outcome::failed(error);
+            }
         }
     }
-    let user_agent = HeaderValue::from_static(concat!("AOS/", env!("CARGO_PKG_VERSION")));
-    request.headers.entry(header::USER_AGENT).or_insert(user_agent);
+    request
+        .headers
+        .entry(header::USER_AGENT)
+        .or_insert_with(web::user_agent);
 
     let target = format!(
         "{} {}{}",
@@ -202,21 +134,30 @@ async fn send(mut request: Request, class: EffectClass, call: &Call<'_>) -> Outc
     );
     let host = request.url.host_str().unwrap_or_default().to_owned();
     let expected = std::mem::take(&mut request.expected);
-    let mut exchange = Exchange::begin(call);
-    let result = exchange.run(request).await;
-    let mut usage = exchange.usage();
+    let max_answer_bytes = if call.services.archive.is_some() {
+        MAX_ARCHIVED_ANSWER_BYTES
+    } else {
+        MAX_ANSWER_BYTES
+    };
+    let mut sender = Sender::begin(call, request.timeout, max_answer_bytes);
+    let result = exchange(&mut sender, request, &call.services.address_rules).await;
     let (mut outcome, may_have_changed) = match result {
         Ok(answer) => {
-            usage.bytes_in = u64::try_from(answer.response.body.len()).unwrap_or(u64::MAX);
             let may_have_changed = answer.response.status.is_success() || answer.response.status.is_redirection();
+            let meant = answer::Meant {
+                class,
+                expected: &expected,
+                host: &host,
+                max_bytes: max_answer_bytes,
+            };
             (
-                answer::outcome(answer, class, &expected, call.services.clock.now(), &host),
+                answer::outcome(answer, &meant, call.services.clock.now()),
                 may_have_changed,
             )
         }
         Err(stopped) => (
-            Outcome::failed(stopped_error(stopped, class, exchange.was_answered())),
-            exchange.was_answered(),
+            Outcome::failed(stopped_error(stopped, class, sender.was_answered())),
+            sender.was_answered(),
         ),
     };
     let is_unknown = outcome
@@ -230,27 +171,19 @@ async fn send(mut request: Request, class: EffectClass, call: &Call<'_>) -> Outc
             idempotency_key: call.idempotency_key.to_owned(),
         });
     }
-    Outcome { usage, ..outcome }
+    Outcome {
+        usage: sender.usage(),
+        ..outcome
+    }
 }
 
-/// What it means that there is no answer. `was_answered`: an earlier hop was, so that a changing request may have been
-/// carried out before its redirect.
-fn stopped_error(stopped: Stopped, class: EffectClass, was_answered: bool) -> super::OutcomeError {
-    let is_once = class == EffectClass::Once;
+/// What it means that there is no answer. `was_answered`: an earlier hop was.
+fn stopped_error(stopped: Stopped, class: EffectClass, was_answered: bool) -> OutcomeError {
     match stopped {
-        Stopped::Forbidden(reason) => HttpFailure::ForbiddenAddress.error(format!("redirect: {reason}")),
+        Stopped::Forbidden(reason) => WebFailure::ForbiddenAddress.error(format!("redirect: {reason}")),
         Stopped::InvalidRedirect => HttpFailure::InvalidRedirect.error("the target redirects to what is not a URL"),
         Stopped::TooManyRedirects => HttpFailure::TooManyRedirects.error("the target redirects more than 5 times"),
-        Stopped::OutOfTime if is_once && was_answered => {
-            HttpFailure::UnknownEffect.error("the time was up after a redirect")
-        }
-        Stopped::OutOfTime => HttpFailure::Timeout.error("the time was up before the request could be sent"),
-        Stopped::Fetch(FetchError::Refused(reason)) => HttpFailure::RequestRefused.error(reason),
-        Stopped::Fetch(error) if is_once => {
-            HttpFailure::UnknownEffect.error(format!("{error}; whether the request was carried out is unknown"))
-        }
-        Stopped::Fetch(error @ FetchError::Timeout(_)) => HttpFailure::Timeout.error(error.to_string()),
-        Stopped::Fetch(error @ FetchError::Connection(_)) => HttpFailure::Network.error(error.to_string()),
+        Stopped::Unanswered(unanswered) => unanswered.error(class, was_answered),
     }
 }
 
@@ -271,7 +204,7 @@ impl HttpCall {
                               and PATCH only if `idempotent` promises that the target honours the key, else a lost answer \
                               is unknown_effect.",
                 integration: None,
-                cost_model: "Free; one outside request per hop.",
+                cost_model: "Free; per hop one outside request, and two or more to look its name up.",
                 limits: vec![
                     Limit {
                         what: "url",
@@ -280,7 +213,7 @@ impl HttpCall {
                     },
                     Limit {
                         what: "headers",
-                        max: params::MAX_HEADERS as u64,
+                        max: web::MAX_HEADERS as u64,
                         unit: "items",
                     },
                     Limit {
@@ -310,11 +243,16 @@ impl HttpCall {
                     },
                     Limit {
                         what: "output.body",
+                        max: MAX_ARCHIVED_ANSWER_BYTES as u64,
+                        unit: "bytes",
+                    },
+                    Limit {
+                        what: "output.body without an archive",
                         max: MAX_ANSWER_BYTES as u64,
                         unit: "bytes",
                     },
                 ],
-                failure_modes: HttpFailure::modes(),
+                failure_modes: [WebFailure::modes(), HttpFailure::modes()].concat(),
                 volatile: &["/headers/*"],
                 example: json!({
                     "method": "POST",

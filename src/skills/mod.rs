@@ -3,6 +3,7 @@
 //! Every skill has a [`Contract`] and returns an [`Outcome`], whatever happens: nothing throws past it.
 
 pub mod address_guard;
+pub mod calendar_write;
 pub mod contract;
 pub mod email_send;
 mod failure;
@@ -20,6 +21,8 @@ pub mod slack_send;
 #[cfg(test)]
 mod testing;
 pub mod voyage_embed;
+mod web;
+pub mod webhook_send;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -39,6 +42,8 @@ use crate::{
     breakers::Breakers,
     ids::{RunId, StepId, TenantId},
     integrations::{
+        calendar::CalendarProvider,
+        dns::Resolver,
         provider::{Endpoint, Provider},
         upstash::Upstash,
     },
@@ -59,6 +64,8 @@ pub struct Services {
     pub breakers: Option<Breakers>,
     /// Where large outputs go.
     pub archive: Option<Archive>,
+    /// Where events are written to.
+    pub calendar: Option<Arc<dyn CalendarProvider>>,
     /// Opens what tenants handed over in confidence.
     pub sealer: Option<Sealer>,
     /// Time, and waiting.
@@ -67,6 +74,8 @@ pub struct Services {
     pub fetch: Arc<dyn Fetch>,
     /// Which addresses such URLs may name.
     pub address_rules: Arc<address_guard::AddressRules>,
+    /// Who is asked what the names in such URLs lead to. Without one, names are judged as names alone.
+    pub resolver: Option<Resolver>,
     /// Upstash Redis.
     pub upstash: Option<Upstash>,
     /// The way to the databases that tenants query.
@@ -120,10 +129,12 @@ impl Services {
             installation: Arc::default(),
             breakers: None,
             archive: None,
+            calendar: None,
             sealer: None,
             clock,
             fetch,
             address_rules: Arc::default(),
+            resolver: None,
             upstash: None,
             query_databases: None,
         }

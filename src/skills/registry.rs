@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Skill, address_guard::AddressRules, email_send::EmailSend, http_call::HttpCall, json_transform::JsonTransform,
-    kv_store::KvStore, llm_invoke::LlmInvoke, postgres_query::PostgresQuery, slack_send::SlackSend,
-    voyage_embed::VoyageEmbed,
+    Skill, address_guard::AddressRules, calendar_write::CalendarWrite, email_send::EmailSend, http_call::HttpCall,
+    json_transform::JsonTransform, kv_store::KvStore, llm_invoke::LlmInvoke, postgres_query::PostgresQuery,
+    slack_send::SlackSend, voyage_embed::VoyageEmbed, webhook_send::WebhookSend,
 };
 
 /// Every skill by its name.
@@ -18,14 +18,16 @@ impl Registry {
     pub fn new(rules: Arc<AddressRules>) -> Self {
         Self {
             skills: vec![
+                Box::new(CalendarWrite::default()),
                 Box::new(EmailSend::default()),
-                Box::new(HttpCall::new(rules)),
+                Box::new(HttpCall::new(Arc::clone(&rules))),
                 Box::new(JsonTransform::default()),
                 Box::new(KvStore::default()),
                 Box::new(LlmInvoke::default()),
                 Box::new(PostgresQuery::default()),
                 Box::new(SlackSend::default()),
                 Box::new(VoyageEmbed::default()),
+                Box::new(WebhookSend::new(rules)),
             ],
         }
     }

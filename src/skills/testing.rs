@@ -2,8 +2,11 @@
 //! what it was asked.
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,8 +18,10 @@ use serde_json::{Value, json};
 
 use super::{Call, Endpoints, Outcome, SecretValues, Services, Skill, address_guard::AddressRules};
 use crate::{
+    archive::Archive,
     ids::{RunId, StepId, TenantId},
-    platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse},
+    integrations::calendar::{ArchivedCalendars, CalendarProvider},
+    platform::{Clock, Deleted, Fetch, FetchError, FetchRequest, FetchResponse, ObjectStore, PlatformError},
     tenants::Owner,
 };
 
@@ -78,6 +83,37 @@ impl Fetch for Network {
     }
 }
 
+/// A bucket in memory, which can be told to be away.
+#[derive(Default)]
+pub(super) struct Bucket {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    pub(super) is_away: AtomicBool,
+}
+
+impl Bucket {
+    fn answer<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Bytes>) -> T) -> Result<T, PlatformError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(PlatformError("away".to_owned()));
+        }
+        Ok(work(&mut self.objects.lock().unwrap()))
+    }
+}
+
+impl ObjectStore for Bucket {
+    fn put(&self, key: &str, _: &str, bytes: Bytes) -> LocalBoxFuture<'_, Result<(), PlatformError>> {
+        let put = self.answer(|objects| drop(objects.insert(key.to_owned(), bytes)));
+        futures::future::ready(put).boxed_local()
+    }
+
+    fn get(&self, key: &str, _: usize) -> LocalBoxFuture<'_, Result<Option<Bytes>, PlatformError>> {
+        futures::future::ready(self.answer(|objects| objects.get(key).cloned())).boxed_local()
+    }
+
+    fn delete_some(&self, _: &str) -> LocalBoxFuture<'_, Result<Deleted, PlatformError>> {
+        futures::future::ready(Err(PlatformError("skills delete nothing".to_owned()))).boxed_local()
+    }
+}
+
 /// A step about to be executed.
 pub(super) struct Scene {
     pub(super) rules: AddressRules,
@@ -85,6 +121,8 @@ pub(super) struct Scene {
     pub(super) owner: Owner,
     pub(super) timeout: Duration,
     pub(super) network: Arc<Network>,
+    pub(super) archive: Option<Archive>,
+    pub(super) calendar: Option<ArchivedCalendars>,
 }
 
 impl Default for Scene {
@@ -95,6 +133,8 @@ impl Default for Scene {
             owner: Owner::default(),
             timeout: Duration::from_secs(30),
             network: Arc::default(),
+            archive: None,
+            calendar: None,
         }
     }
 }
@@ -127,6 +167,11 @@ impl Scene {
         let endpoints = Endpoints::new(&reqwest::Client::new(), &clock, |_| None).unwrap();
         let services = Services {
             address_rules: Arc::new(self.rules.clone()),
+            archive: self.archive.clone(),
+            calendar: self
+                .calendar
+                .clone()
+                .map(|calendar| Arc::new(calendar) as Arc<dyn CalendarProvider>),
             ..Services::new(clock, self.network.clone(), endpoints)
         };
         let outcome = skill.execute(Call {
@@ -142,6 +187,16 @@ impl Scene {
             services: &services,
         });
         outcome.now_or_never().expect("nothing in a scene waits")
+    }
+
+    /// The clock of this scene.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        self.network.clock.clone()
+    }
+
+    /// Time goes by.
+    pub(super) fn passes(&self, duration: Duration) {
+        self.network.clock.passes(duration);
     }
 
     /// The requests so far.

@@ -7,12 +7,11 @@ use std::{
     str::FromStr,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 use url::Url;
 
 use super::Tier;
-use crate::integrations::SettingError;
+use crate::integrations::{SettingError, standard_webhooks::SigningKey};
 
 /// The longest value, in bytes.
 const MAX_VALUE_BYTES: usize = 4096;
@@ -89,15 +88,7 @@ impl OwnSetting {
                 "postgres" | "postgresql" => Ok(()),
                 _ => Err(SettingError("begins with postgresql://")),
             },
-            Self::WebhookSecret => {
-                let bytes = value
-                    .strip_prefix("whsec_")
-                    .and_then(|encoded| STANDARD.decode(encoded).ok())
-                    .filter(|bytes| (24..=64).contains(&bytes.len()));
-                bytes
-                    .map(drop)
-                    .ok_or(SettingError("is whsec_ and 24 to 64 bytes in base64"))
-            }
+            Self::WebhookSecret => SigningKey::parse(value).map(drop),
             Self::ResendFromAddress if !value.contains('@') => {
                 Err(SettingError("is an address such as AOS <aos@example.com>"))
             }

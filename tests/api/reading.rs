@@ -102,7 +102,20 @@ fn skills_are_served_with_their_contracts() {
             .iter()
             .filter_map(|skill| skill["name"].as_str())
             .collect();
-        assert_eq!(names, ["http_call", "json_transform", "kv_store"]);
+        assert_eq!(
+            names,
+            [
+                "calendar_write",
+                "email_send",
+                "http_call",
+                "json_transform",
+                "kv_store",
+                "llm_invoke",
+                "slack_send",
+                "voyage_embed",
+                "webhook_send"
+            ]
+        );
         for (skill, name) in skills["items"].as_array().unwrap().iter().zip(names) {
             assert_eq!(&client.get(&format!("/v1/skills/{name}")).await.expect(200), skill);
             assert_eq!(skill["configured"], true, "{name}");

@@ -119,7 +119,7 @@ fn usual_port() -> Option<u16> {
 /// The developer's own settings from `.dev.vars`: keys of real services, which then take the place of stand-ins.
 /// What the local cloud makes itself it does not take from there.
 fn own_vars() -> Result<BTreeMap<String, String>> {
-    const MADE_HERE: [&str; 9] = [
+    const MADE_HERE: [&str; 10] = [
         "ENVIRONMENT",
         "AOS_API_KEY",
         "DATABASE_URL",
@@ -129,6 +129,7 @@ fn own_vars() -> Result<BTreeMap<String, String>> {
         "UPSTASH_REDIS_REST_TOKEN",
         "REDIS_URL",
         "HTTP_ALLOWED_LOOPBACK_PORTS",
+        "DNS_OVER_HTTPS_URL",
     ];
     let file = repository().join(".dev.vars");
     if !file.is_file() {

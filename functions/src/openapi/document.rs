@@ -44,7 +44,7 @@ pub fn openapi_json() -> String {
         crate::agents::create, crate::agents::list, crate::agents::read, crate::agents::patch, crate::agents::delete,
         crate::runs::create, crate::runs::list, crate::runs::read, crate::runs::steps, crate::runs::step,
         crate::runs::history, crate::runs::cancel,
-        crate::skills::list, crate::skills::read,
+        crate::skills::list, crate::skills::read, crate::calendar::read,
         crate::sessions::current, crate::sessions::public_config, crate::sessions::list, crate::sessions::revoke,
         crate::api_keys::create, crate::api_keys::list, crate::api_keys::read, crate::api_keys::revoke,
         crate::api_keys::rotate,

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
-use aos::platform::{Fetch, FetchError, FetchRequest, FetchResponse, Job, PlatformError};
+use aos::platform::{Deleted, Fetch, FetchError, FetchRequest, FetchResponse, Job, ObjectStore, PlatformError};
 use axum::{body::Body, http::header};
 use bytes::Bytes;
 use futures::future::{FutureExt, LocalBoxFuture};
@@ -38,6 +38,10 @@ impl Fetch for NoPlatform {
 
 /// A Worker whose database and Redis are nowhere.
 fn isolate(changes: &[(&str, &str)]) -> Isolate {
+    isolate_with(changes, None)
+}
+
+fn isolate_with(changes: &[(&str, &str)], archive: Option<Arc<dyn ObjectStore>>) -> Isolate {
     let value_of = |name: &str| {
         let changed = changes
             .iter()
@@ -61,7 +65,7 @@ fn isolate(changes: &[(&str, &str)]) -> Isolate {
         Given {
             clock: Arc::new(NoPlatform),
             fetch: Arc::new(NoPlatform),
-            archive: None,
+            archive,
         },
     )
 }
@@ -257,10 +261,85 @@ async fn skills_are_served_with_their_contracts() {
         .iter()
         .map(|skill| skill["name"].clone())
         .collect();
-    assert_eq!(names, ["http_call", "json_transform", "kv_store"]);
+    let registry = aos::skills::Registry::default();
+    let registered: Vec<_> = registry.iter().map(|skill| skill.contract().name).collect();
+    assert_eq!(names, registered);
     let one = send(operators("GET", "/v1/skills/kv_store"), "").await;
     assert_eq!((one.status, &one.body["configured"]), (200, &Value::Bool(true)));
-    assert_eq!(one.body, all.body["items"][2]);
+    assert!(all.body["items"].as_array().unwrap().contains(&one.body));
+}
+
+/// A bucket with one object under every key.
+struct OneObject(&'static [u8]);
+
+impl ObjectStore for OneObject {
+    fn put(&self, _: &str, _: &str, _: Bytes) -> LocalBoxFuture<'_, Result<(), PlatformError>> {
+        panic!("nothing is written")
+    }
+
+    fn get(&self, key: &str, _: usize) -> LocalBoxFuture<'_, Result<Option<Bytes>, PlatformError>> {
+        let object = key.starts_with("calendar/").then(|| Bytes::from_static(self.0));
+        futures::future::ready(Ok(object)).boxed_local()
+    }
+
+    fn delete_some(&self, _: &str) -> LocalBoxFuture<'_, Result<Deleted, PlatformError>> {
+        panic!("nothing is deleted")
+    }
+}
+
+#[tokio::test]
+async fn a_calendar_file_is_for_whoever_has_its_link() {
+    const SECRET: &str = "s1gns-the-links-of-calendars-0123456789";
+    let step = "stp_018f0000000070008000000000000003";
+    let tenant = "ten_018f0000000070008000000000000001".parse().unwrap();
+    let links = aos::links::Links::new(&SECRET.into(), None, None);
+    let link = |expires| {
+        let expires = jiff::Timestamp::from_second(expires).unwrap();
+        links.link(aos::links::Purpose::Calendar, tenant, step, expires)
+    };
+    let with_secret = [("SIGNED_URL_SECRET", SECRET)];
+    let configured = isolate_with(&with_secret, Some(Arc::new(OneObject(b"BEGIN:VCALENDAR\r\n"))));
+    let scope = Scope {
+        after: Arc::new(|_| {}),
+        jobs: Arc::new(NoPlatform),
+    };
+    let good = request("GET", &link(1)).body(Body::empty()).unwrap();
+    let response = serve(&configured, scope, good).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/calendar; charset=utf-8");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+    assert_eq!(body, b"BEGIN:VCALENDAR\r\n".as_slice());
+
+    let code = async |isolate: &Isolate, link: &str| {
+        let got = send_to(isolate, request("GET", link), "").await;
+        assert_eq!(got.headers["content-type"], "application/problem+json", "{link}");
+        (got.status, got.body["code"].as_str().unwrap().to_owned())
+    };
+    // The clock of these tests stands at the epoch.
+    assert_eq!(code(&configured, &link(0)).await, (403, "link_expired".to_owned()));
+    let other = link(1).replace("000003?", "000004?");
+    for forged in [
+        other.as_str(),
+        &link(1).replace("expires=1", "expires=2"),
+        &format!("/v1/calendar/{step}"),
+    ] {
+        assert_eq!(
+            code(&configured, forged).await,
+            (403, "link_invalid".to_owned()),
+            "{forged}"
+        );
+    }
+    assert_eq!(
+        code(&configured, "/v1/calendar/nonsense").await,
+        (404, "not_found".to_owned())
+    );
+    // Where there is nothing to sign with, or nothing to keep files in, no link is good.
+    let without_archive = isolate_with(&with_secret, None);
+    let without_secret = isolate_with(&[], Some(Arc::new(OneObject(b""))));
+    for isolate in [without_archive, without_secret] {
+        assert_eq!(code(&isolate, &link(1)).await, (403, "link_invalid".to_owned()));
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,12 @@ use url::Url;
 use super::{Reader, guards};
 use crate::{
     config::Environment,
-    integrations::{SettingError, provider::Provider},
+    integrations::{
+        SettingError,
+        dns::{self, Resolver},
+        provider::Provider,
+    },
+    links::Links,
     platform::Clock,
     sealing::Sealer,
     skills::{Endpoints, QueryDatabases},
@@ -80,6 +85,50 @@ impl Reader<'_> {
             self.wrong("QUERY_DATABASE_URL", reason);
         }
         databases
+    }
+
+    /// Who is asked what names lead to, unless nobody is to be.
+    pub(super) fn resolver(
+        &mut self,
+        environment: Environment,
+        http: &reqwest::Client,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Resolver> {
+        const NAME: &str = "DNS_OVER_HTTPS_URL";
+        if (self.value_of)(NAME).as_deref() == Some("off") {
+            return None;
+        }
+        let known = self.problems.len();
+        let url = self.address(NAME, environment);
+        if self.problems.len() > known {
+            return None;
+        }
+        let url = url.or_else(|| Url::parse(dns::DEFAULT_URL).ok())?;
+        self.own_hosts.extend(url.host_str().map(str::to_owned));
+        Some(Resolver::new(http.clone(), Arc::clone(clock), url))
+    }
+
+    /// What signs links: the key, and the one before it. The address of the installation is a host that no caller's URL may
+    /// lead to, also without links.
+    pub(super) fn links(&mut self, environment: Environment) -> Option<Links> {
+        const BASE: &str = "PUBLIC_BASE_URL";
+        let base = self.address(BASE, environment);
+        if base
+            .as_ref()
+            .is_some_and(|url| url.query().is_some() || url.fragment().is_some())
+        {
+            self.wrong(
+                BASE,
+                "has a query or a fragment, which an address of an installation has not",
+            );
+        }
+        let guarding = |value: &str| guards(value, environment).map(|()| SecretString::from(value));
+        let current = self.optional("SIGNED_URL_SECRET", guarding);
+        let previous = self.optional("SIGNED_URL_SECRET_PREVIOUS", guarding);
+        if current.is_none() && previous.is_some() {
+            self.wrong("SIGNED_URL_SECRET", "is missing beside SIGNED_URL_SECRET_PREVIOUS");
+        }
+        Some(Links::new(&current?, previous.as_ref(), base.as_ref()))
     }
 
     /// What seals tenants' values: the key, and the one before it.

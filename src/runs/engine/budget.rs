@@ -18,8 +18,8 @@ const PURE_PLACES: usize = 32;
 const RESERVE: Duration = Duration::from_secs(20);
 /// Subrequests kept back likewise.
 const RESERVED_SUBREQUESTS: u32 = 20;
-/// Subrequests that one outside call may need: five redirects and a retry of ours.
-const SUBREQUESTS_PER_CALL: u32 = 8;
+/// Subrequests that one outside call may need: five redirects, and for every hop two to look its name up; retries of ours.
+const SUBREQUESTS_PER_CALL: u32 = 24;
 
 /// What one invocation may still do.
 #[derive(Debug, Clone)]
@@ -165,9 +165,9 @@ mod tests {
     #[test]
     fn a_spent_budget_of_subrequests_claims_nothing() {
         let clock = TestClock::default();
-        let mut budget = InvocationBudget::new(&clock, Duration::from_secs(600), 50);
+        let mut budget = InvocationBudget::new(&clock, Duration::from_secs(600), 100);
         assert_eq!(budget.free_lanes(), 3);
-        budget.spend(30);
+        budget.spend(80);
         assert_eq!((budget.free_lanes(), budget.longest_timeout_ms(clock.now())), (0, 0));
     }
 }

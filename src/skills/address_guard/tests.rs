@@ -302,6 +302,53 @@ fn production_refuses_loopback_even_if_a_port_was_left_in_its_rules() {
     }
 }
 
+#[test]
+fn a_name_is_looked_up_and_a_literal_is_not() {
+    let name = |url: &str| {
+        let url = check(url, &development()).unwrap();
+        name_to_look_up(&url).map(str::to_owned)
+    };
+    assert_eq!(name("https://Example.com./x").as_deref(), Some("example.com"));
+    assert_eq!(name("https://bücher.de/").as_deref(), Some("xn--bcher-kva.de"));
+    assert_eq!(name("http://93.184.216.34/"), None);
+    assert_eq!(name("http://[2606:4700::1111]/"), None);
+    assert_eq!(name("http://127.0.0.1:8080/"), None);
+    assert_eq!(name("http://localhost:8080/"), None);
+}
+
+#[test]
+fn a_name_that_leads_inside_by_any_of_its_addresses_is_refused() {
+    let judged = |addresses: &[&str]| {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        check_resolved(&addresses)
+    };
+    assert_eq!(judged(&["93.184.216.34", "1.1.1.1", "2606:4700::1111"]), Ok(()));
+    for inside in [
+        "127.0.0.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.100.100.200",
+        "169.254.169.254",
+        "172.31.0.1",
+        "192.168.0.1",
+        "224.0.0.1",
+        "::1",
+        "::",
+        "::ffff:10.0.0.1",
+        "::ffff:93.184.216.34",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+        "2001:0:7f00:1::",
+        "fd00:ec2::254",
+        "fe80::1",
+        "ff02::1",
+    ] {
+        for addresses in [&[inside][..], &["93.184.216.34", inside], &[inside, "2606:4700::1111"]] {
+            assert_eq!(judged(addresses), Err(GuardError::PrivateResolution), "{addresses:?}");
+        }
+    }
+}
+
 /// One number of an IPv4 address in one of the notations that the URL standard reads.
 fn number(value: u32, notation: u8) -> String {
     match notation % 5 {

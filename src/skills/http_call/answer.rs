@@ -1,18 +1,16 @@
 //! What an answer means, and how it looks as the skill's output.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{HttpFailure, MAX_ANSWER_BYTES, redirects::Answer};
-use crate::{
-    integrations::provider::retry_after,
-    skills::{
-        EffectClass, Outcome, OutcomeError,
-        failure::Failure,
-        params::{MAX_DEPTH, nests_deeper_than},
-    },
+use super::{HttpFailure, redirects::Answer};
+use crate::skills::{
+    EffectClass, Outcome,
+    failure::Failure,
+    params::{MAX_DEPTH, nests_deeper_than},
+    web,
 };
 
 /// How much of the headers an output holds.
@@ -22,53 +20,35 @@ const MAX_VALUE_BYTES: usize = 4 * 1024;
 /// Cookies and challenges are for a client that comes back; in a stored output they would only be secrets.
 const LEFT_OUT: [&str; 4] = ["set-cookie", "set-cookie2", "proxy-authenticate", "www-authenticate"];
 
+/// What the call meant by its request.
+pub(super) struct Meant<'a> {
+    pub(super) class: EffectClass,
+    /// Statuses that are a success.
+    pub(super) expected: &'a [u16],
+    pub(super) host: &'a str,
+    /// How much of a body it reads.
+    pub(super) max_bytes: usize,
+}
+
 /// The outcome of a call that was answered.
-pub(super) fn outcome(answer: Answer, class: EffectClass, expected: &[u16], now: Timestamp, host: &str) -> Outcome {
+pub(super) fn outcome(answer: Answer, meant: &Meant<'_>, now: Timestamp) -> Outcome {
     let status = answer.response.status;
-    let request_id = ["x-request-id", "request-id", "x-amzn-requestid", "cf-ray"]
-        .iter()
-        .find_map(|name| answer.response.headers.get(*name)?.to_str().ok())
-        .map(|id| id.chars().take(200).collect());
-    let is_success = status.is_success() || status.is_redirection() || expected.contains(&status.as_u16());
+    let request_id = web::request_id(&answer.response.headers);
+    let is_success = status.is_success() || status.is_redirection() || meant.expected.contains(&status.as_u16());
     let mut outcome = if !is_success {
-        let error = meaning(status, class)
-            .error(format!("{host} answered {status}"))
-            .from_provider(host, Some(status.as_u16()));
-        let retry_after_ms = retry_after(&answer.response.headers, now)
-            .filter(|_| error.retryable)
-            .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        Outcome::failed(OutcomeError {
-            retry_after_ms,
-            ..error
-        })
+        Outcome::failed(web::refusal(&answer.response, meant.class, meant.host, now))
     } else if answer.response.truncated {
-        let message = format!("the answer has more than {MAX_ANSWER_BYTES} bytes");
+        let message = format!("the answer has more than {} bytes", meant.max_bytes);
         Outcome::failed(
             HttpFailure::OutputTooLarge
                 .error(message)
-                .from_provider(host, Some(status.as_u16())),
+                .from_provider(meant.host, Some(status.as_u16())),
         )
     } else {
         Outcome::succeeded(output(&answer))
     };
     outcome.provider_request_id = request_id;
     outcome
-}
-
-/// The failure that a status is; the table is in the description of `http_call`.
-fn meaning(status: StatusCode, class: EffectClass) -> HttpFailure {
-    let is_once = class == EffectClass::Once;
-    match status.as_u16() {
-        429 => HttpFailure::RateLimited,
-        408 | 425 | 503 | 529 => HttpFailure::ProviderUnavailable,
-        502 | 504 | 520..=527 if is_once => HttpFailure::UnknownEffect,
-        500.. if is_once => HttpFailure::ProviderFailed,
-        500.. => HttpFailure::ProviderUnavailable,
-        401 | 403 | 407 | 451 => HttpFailure::PermissionDenied,
-        404 | 410 => HttpFailure::NotFound,
-        409 | 412 | 423 => HttpFailure::Conflict,
-        _ => HttpFailure::RequestRejected,
-    }
 }
 
 fn output(answer: &Answer) -> Value {
@@ -145,7 +125,10 @@ pub(super) fn schema() -> Value {
                 "type": "object", "maxProperties": MAX_HEADERS, "additionalProperties": {"type": "string"},
                 "description": "Names in lower case. Cookies and challenges are left out, as are values over 4 KiB."
             },
-            "body": {"description": "JSON, text, base64 or null, as body_encoding says; at most 1 MiB on the wire."},
+            "body": {
+                "description": "JSON, text, base64 or null, as body_encoding says; at most 3 MiB on the wire where there is an \
+                                archive (an output over 64 KiB is kept there, at most 4 MiB of it as JSON), else 1 MiB."
+            },
             "body_encoding": {
                 "type": "string", "enum": ["json", "text", "base64", "none"],
                 "description": "json: the answer said it was JSON and it was, at most 64 levels deep. text: UTF-8. none: empty."

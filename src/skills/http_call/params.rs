@@ -3,44 +3,26 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::{
     problem::{FieldError, pointer_token},
     skills::{
-        address_guard::{self, AddressRules, MAX_URL_BYTES},
+        SecretValues,
+        address_guard::{AddressRules, MAX_URL_BYTES},
         params::{self, Field, Reader, Stage},
+        web,
     },
 };
 
-pub(super) const MAX_HEADERS: usize = 50;
-pub(super) const MAX_HEADER_BYTES: usize = 8 * 1024;
 pub(super) const MAX_QUERY: usize = 100;
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub(super) const MAX_TIMEOUT_MS: i64 = 60_000;
 const MAX_EXPECTED: usize = 20;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
-
-/// Headers that belong to the connection or are written by the platform (RFC 9110 sections 7.6.1 and 7.2, and what
-/// would let a caller shape the message on the wire).
-const FORBIDDEN_HEADERS: [&str; 13] = [
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-];
 
 /// A request as the params describe it.
 #[derive(Debug)]
@@ -60,14 +42,18 @@ pub(super) struct Request {
 ///
 /// # Errors
 /// Every bad field.
-pub(super) fn read(params: &Value, stage: Stage, rules: &AddressRules) -> Result<Option<Request>, Vec<FieldError>> {
+pub(super) fn read(
+    params: &Value,
+    stage: Stage,
+    rules: &AddressRules,
+    secrets: &SecretValues,
+) -> Result<Option<Request>, Vec<FieldError>> {
     let mut reader = Reader::new(params, stage);
     let method = read_method(&mut reader);
-    let url = read_url(&mut reader, rules);
+    let url = web::read_url(&mut reader, rules);
     let query = reader.object("query", MAX_QUERY);
     let query = read_query(&mut reader, query);
-    let headers = reader.object("headers", MAX_HEADERS);
-    let headers = read_headers(&mut reader, headers);
+    let headers = web::read_headers(&mut reader, secrets, None);
     let body = read_body(&mut reader, &method);
     let timeout = reader.integer("timeout_ms", 1..=MAX_TIMEOUT_MS);
     let follow_redirects = reader.boolean("follow_redirects");
@@ -130,24 +116,6 @@ fn read_method(reader: &mut Reader<'_>) -> Field<Method> {
     }
 }
 
-fn read_url(reader: &mut Reader<'_>, rules: &AddressRules) -> Field<Url> {
-    let text = reader.string("url", MAX_URL_BYTES);
-    reader.require("url", &text);
-    let Field::Is(text) = text else { return Field::Open };
-    match address_guard::check(text, rules) {
-        Ok(url) => Field::Is(url),
-        Err(error) => {
-            let code = if error.is_malformed() {
-                params::INVALID_VALUE
-            } else {
-                params::FORBIDDEN_ADDRESS
-            };
-            reader.refuse("/url", code, error.to_string());
-            Field::Open
-        }
-    }
-}
-
 /// The query as pairs; an array gives one pair per element.
 fn read_query(reader: &mut Reader<'_>, query: Field<&Map<String, Value>>) -> Field<Vec<(String, String)>> {
     let map = match query {
@@ -184,61 +152,6 @@ fn read_query(reader: &mut Reader<'_>, query: Field<&Map<String, Value>>) -> Fie
         reader.refuse("/query", params::TOO_LONG, detail);
     }
     if is_open { Field::Open } else { Field::Is(pairs) }
-}
-
-fn read_headers(reader: &mut Reader<'_>, headers: Field<&Map<String, Value>>) -> Field<HeaderMap> {
-    let map = match headers {
-        Field::Absent => return Field::Is(HeaderMap::new()),
-        Field::Open => return Field::Open,
-        Field::Is(map) => map,
-    };
-    let mut headers = HeaderMap::new();
-    let mut is_open = false;
-    for (name, value) in map {
-        let pointer = format!("/headers/{}", pointer_token(name));
-        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-            reader.refuse(pointer, params::INVALID_VALUE, "this cannot be the name of a header");
-            continue;
-        };
-        if FORBIDDEN_HEADERS.contains(&header.as_str()) || header.as_str().starts_with("cf-") {
-            reader.refuse(
-                pointer,
-                params::INVALID_VALUE,
-                format!("{header} is set by the platform"),
-            );
-            continue;
-        }
-        if headers.contains_key(&header) {
-            reader.refuse(
-                pointer,
-                params::INVALID_VALUE,
-                format!("{header} stands here twice, in another case"),
-            );
-            continue;
-        }
-        match value.as_str() {
-            None => reader.refuse(pointer, params::WRONG_TYPE, "the value of a header is a string"),
-            Some(text) if reader.is_template(text) => {
-                is_open = true;
-                headers.insert(header, HeaderValue::from_static(""));
-            }
-            Some(text) if text.len() > MAX_HEADER_BYTES => {
-                let detail = format!("the value of a header has at most {MAX_HEADER_BYTES} bytes");
-                reader.refuse(pointer, params::TOO_LONG, detail);
-            }
-            // Visible ASCII, space and tab: a line end would begin a header of its own, and what other bytes mean is
-            // not agreed on.
-            Some(text) => match HeaderValue::from_str(text) {
-                Ok(value) if text.is_ascii() => drop(headers.insert(header, value)),
-                _ => reader.refuse(
-                    pointer,
-                    params::INVALID_VALUE,
-                    "the value of a header is visible ASCII, without line ends",
-                ),
-            },
-        }
-    }
-    if is_open { Field::Open } else { Field::Is(headers) }
 }
 
 type BodyAndType = (Option<Bytes>, Option<HeaderValue>);
@@ -309,11 +222,10 @@ pub(super) fn schema() -> Value {
                 "type": "string", "format": "uri", "maxLength": MAX_URL_BYTES,
                 "description": "http or https, a public name, no credentials."
             },
-            "headers": {
-                "type": "object", "maxProperties": MAX_HEADERS,
-                "additionalProperties": {"type": "string", "maxLength": MAX_HEADER_BYTES},
-                "description": "Request headers. Those of the connection (Host, Content-Length, …) are the platform's."
-            },
+            "headers": web::headers_schema(
+                "Request headers. Those of the connection (Host, Content-Length, …) are the platform's. A value may hold \
+                 {{secrets.name}}, which is filled in when it is sent and goes to no other origin."
+            ),
             "query": {
                 "type": "object", "maxProperties": MAX_QUERY,
                 "additionalProperties": {

@@ -1,19 +1,15 @@
 //! The exchange with redirects followed by hand, by the rules of the Fetch standard (fetch.spec.whatwg.org, "HTTP-redirect
 //! fetch"). Must never fetch a URL that the address guard has not passed, nor carry credentials to another origin.
 
-use std::{future::Future, time::Duration};
-
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use jiff::Timestamp;
 use url::Url;
 
-use super::{IDEMPOTENCY_KEY, MAX_ANSWER_BYTES, params::Request};
+use super::{IDEMPOTENCY_KEY, params::Request};
 use crate::{
-    platform::{FetchError, FetchRequest, FetchResponse},
+    platform::FetchResponse,
     skills::{
-        Call,
-        address_guard::{self, GuardError},
-        outcome::Usage,
+        address_guard::{self, AddressRules, GuardError},
+        web::{Message, Sender, Unanswered},
     },
 };
 
@@ -50,119 +46,60 @@ pub(super) enum Stopped {
     InvalidRedirect,
     /// More redirects than are followed.
     TooManyRedirects,
-    /// The time was up before the next request.
-    OutOfTime,
-    /// The platform has no answer.
-    Fetch(FetchError),
+    /// A request of the way has no answer.
+    Unanswered(Unanswered),
 }
 
-/// One request and the redirects it leads to.
-pub(super) struct Exchange<'a> {
-    call: &'a Call<'a>,
-    begun: Timestamp,
-    sent: u32,
-    answered: u32,
-    bytes_out: u64,
-}
-
-impl<'a> Exchange<'a> {
-    /// The time of the call runs from here.
-    pub(super) fn begin(call: &'a Call<'a>) -> Self {
-        Self {
-            call,
-            begun: call.services.clock.now(),
-            sent: 0,
-            answered: 0,
-            bytes_out: 0,
+/// Sends the request and follows where it leads, if it may.
+pub(super) async fn exchange(
+    sender: &mut Sender<'_>,
+    request: Request,
+    rules: &AddressRules,
+) -> Result<Answer, Stopped> {
+    let Request {
+        mut method,
+        mut url,
+        mut headers,
+        mut body,
+        follow_redirects,
+        ..
+    } = request;
+    let mut redirects = 0_u32;
+    loop {
+        let message = Message {
+            method: &method,
+            url: &url,
+            headers: &headers,
+            body: body.as_ref(),
+        };
+        let response = sender.send(message).await.map_err(Stopped::Unanswered)?;
+        let location = response.headers.get(header::LOCATION);
+        let (true, true, Some(location)) = (follow_redirects, is_redirect(response.status), location) else {
+            return Ok(Answer { url, response });
+        };
+        if redirects >= MAX_REDIRECTS {
+            return Err(Stopped::TooManyRedirects);
         }
-    }
-
-    /// Whether any hop was answered.
-    pub(super) fn was_answered(&self) -> bool {
-        self.answered > 0
-    }
-
-    /// What was sent.
-    pub(super) fn usage(&self) -> Usage {
-        Usage {
-            bytes_out: self.bytes_out,
-            requests: self.sent,
-            ..Usage::default()
+        redirects = redirects.saturating_add(1);
+        let location = location.to_str().map_err(|_| Stopped::InvalidRedirect)?;
+        let next = url.join(location).map_err(|_| Stopped::InvalidRedirect)?;
+        let next = address_guard::check_parsed(next, rules).map_err(Stopped::Forbidden)?;
+        if becomes_get(response.status, &method) {
+            method = Method::GET;
+            body = None;
+            for name in [
+                header::CONTENT_TYPE,
+                header::CONTENT_LANGUAGE,
+                header::CONTENT_ENCODING,
+                IDEMPOTENCY_KEY,
+            ] {
+                headers.remove(name);
+            }
         }
-    }
-
-    /// Sends the request and follows where it leads, if it may.
-    pub(super) async fn run(&mut self, request: Request) -> Result<Answer, Stopped> {
-        let Request {
-            mut method,
-            mut url,
-            mut headers,
-            mut body,
-            timeout,
-            follow_redirects,
-            ..
-        } = request;
-        let total = timeout.map_or(self.call.timeout, |timeout| timeout.min(self.call.timeout));
-        let mut redirects = 0_u32;
-        loop {
-            let left = total.saturating_sub(self.passed());
-            if left.is_zero() {
-                return Err(Stopped::OutOfTime);
-            }
-            self.sent = self.sent.saturating_add(1);
-            let length = body.as_ref().map_or(0, bytes::Bytes::len);
-            self.bytes_out = self.bytes_out.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-            let response = self
-                .fetch(FetchRequest {
-                    method: method.clone(),
-                    url: url.clone(),
-                    headers: headers.clone(),
-                    body: body.clone(),
-                    timeout: left,
-                    max_bytes: MAX_ANSWER_BYTES,
-                })
-                .await
-                .map_err(Stopped::Fetch)?;
-            self.answered = self.answered.saturating_add(1);
-
-            let location = response.headers.get(header::LOCATION);
-            let (true, true, Some(location)) = (follow_redirects, is_redirect(response.status), location) else {
-                return Ok(Answer { url, response });
-            };
-            if redirects >= MAX_REDIRECTS {
-                return Err(Stopped::TooManyRedirects);
-            }
-            redirects = redirects.saturating_add(1);
-            let location = location.to_str().map_err(|_| Stopped::InvalidRedirect)?;
-            let next = url.join(location).map_err(|_| Stopped::InvalidRedirect)?;
-            let next =
-                address_guard::check_parsed(next, &self.call.services.address_rules).map_err(Stopped::Forbidden)?;
-            if becomes_get(response.status, &method) {
-                method = Method::GET;
-                body = None;
-                for name in [
-                    header::CONTENT_TYPE,
-                    header::CONTENT_LANGUAGE,
-                    header::CONTENT_ENCODING,
-                    IDEMPOTENCY_KEY,
-                ] {
-                    headers.remove(name);
-                }
-            }
-            if next.origin() != url.origin() {
-                headers = harmless(&headers);
-            }
-            url = next;
+        if next.origin() != url.origin() {
+            headers = harmless(&headers);
         }
-    }
-
-    fn fetch(&self, request: FetchRequest) -> impl Future<Output = Result<FetchResponse, FetchError>> {
-        self.call.services.fetch.fetch(request)
-    }
-
-    fn passed(&self) -> Duration {
-        let passed = self.call.services.clock.now().duration_since(self.begun);
-        Duration::try_from(passed).unwrap_or_default()
+        url = next;
     }
 }
 
@@ -179,9 +116,11 @@ fn becomes_get(status: StatusCode, method: &Method) -> bool {
     }
 }
 
+/// What may go on. A secret may not under any name: its value is marked as sensitive.
 fn harmless(headers: &HeaderMap) -> HeaderMap {
     HARMLESS
         .iter()
         .flat_map(|name| headers.get(name).map(|value| (name.clone(), value.clone())))
+        .filter(|(_, value)| !value.is_sensitive())
         .collect()
 }

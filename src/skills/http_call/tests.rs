@@ -2,13 +2,18 @@
 
 mod params;
 mod redirects;
+mod secrets;
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
-use crate::skills::testing::{self, IDEMPOTENCY_KEY, Scene, Scripted, response};
+use crate::{
+    archive::Archive,
+    platform::FetchError,
+    skills::testing::{self, Bucket, IDEMPOTENCY_KEY, Scene, Scripted, response},
+};
 
 fn skill() -> HttpCall {
     HttpCall::new(Arc::default())
@@ -278,6 +283,29 @@ fn an_answer_over_the_limit_is_a_clear_failure() {
     }));
     assert_eq!(code(&outcome), "");
     assert_eq!((outcome.usage.bytes_in, outcome.usage.requests), (1024 * 1024, 1));
+}
+
+#[test]
+fn with_an_archive_answers_may_be_three_times_as_long() {
+    let with_archive = || Scene {
+        archive: Some(Archive::new(Arc::new(Bucket::default()))),
+        ..Scene::default()
+    };
+    let scene = with_archive().answers(200, &[], vec![b'x'; 3 * 1024 * 1024]);
+    let outcome = get(&scene);
+    assert_eq!(code(&outcome), "");
+    assert_eq!(scene.requests()[0].max_bytes, 3 * 1024 * 1024);
+    let mut answer = response(200, &[], vec![b'x'; 3 * 1024 * 1024].into());
+    answer.truncated = true;
+    let error = get(&with_archive().scripted(Scripted {
+        result: Ok(answer),
+        takes: Duration::ZERO,
+    }));
+    let error = error.error.unwrap();
+    assert!(
+        error.code == "output_too_large" && error.message.contains("3145728"),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::skills::{EffectClass, params};
 fn a_skill_is_found_by_its_name_and_only_by_it() {
     let registry = Registry::default();
     for name in [
+        "calendar_write",
         "email_send",
         "http_call",
         "json_transform",
@@ -19,6 +20,7 @@ fn a_skill_is_found_by_its_name_and_only_by_it() {
         "postgres_query",
         "slack_send",
         "voyage_embed",
+        "webhook_send",
     ] {
         assert_eq!(registry.get(name).map(|skill| skill.contract().name), Some(name));
     }
