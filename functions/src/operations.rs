@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The committed description of the API; a test holds it equal to what the code says.
-const OPENAPI: &str = include_str!("../../openapi.json");
+const OPENAPI: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 /// Whether the Worker runs
 ///

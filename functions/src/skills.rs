@@ -37,9 +37,7 @@ impl<'a> Served<'a> {
     fn new(skill: &'a dyn Skill, services: &Services) -> Self {
         let contract = skill.contract();
         Self {
-            configured: contract
-                .integration
-                .is_none_or(|integration| services.is_configured(integration)),
+            configured: services.are_enough_for(contract),
             contract,
         }
     }

@@ -69,7 +69,13 @@ impl Archive {
     /// The platform failed.
     pub async fn put_output(&self, tenant: TenantId, at: Timestamp, json: Vec<u8>) -> Result<OutputRef, Error> {
         let sha256 = sha256_hex(&json);
-        let day = at.strftime("%Y/%m/%d");
+        // The date of an RFC 3339 time.
+        let day: String = at
+            .to_string()
+            .chars()
+            .take(10)
+            .map(|char| if char == '-' { '/' } else { char })
+            .collect();
         let output = OutputRef {
             key: format!("outputs/{tenant}/{day}/{sha256}.json"),
             bytes: u64::try_from(json.len()).unwrap_or(u64::MAX),

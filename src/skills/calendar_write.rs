@@ -157,7 +157,7 @@ impl Default for CalendarWrite {
                 }),
                 effects: &[EffectClass::Repeatable],
                 idempotency: "The file lies under the step's id: a repeat takes its place, with the same UID.",
-                integration: Some("r2"),
+                integrations: &["r2"],
                 cost_model: "Free; one object of the archive.",
                 limits: params::limits(),
                 failure_modes: CalendarFailure::modes(),

@@ -63,8 +63,8 @@ pub struct Contract {
     pub effects: &'static [EffectClass],
     /// How the effect is kept from happening twice, in words.
     pub idempotency: &'static str,
-    /// The integration it needs, if any.
-    pub integration: Option<&'static str>,
+    /// The integrations it needs: any one of these is enough.
+    pub integrations: &'static [&'static str],
     /// What a call costs, in words; prices are in the price table.
     pub cost_model: &'static str,
     /// Limits on input and output.

@@ -202,7 +202,7 @@ impl Default for EmailSend {
                               answer was lost is not sent again. Resend forgets a key after 24 hours. Ten attempts an hour \
                               apart end long before; an attempt of a run that was paused for a day in between could send \
                               twice.",
-                integration: Some("resend"),
+                integrations: &["resend"],
                 cost_model: "Free to the tenant but for Resend's own bill; one mail of the account's quota.",
                 limits: params::limits()
                     .into_iter()

@@ -203,7 +203,7 @@ impl HttpCall {
                               the plan sets one. GET, HEAD, OPTIONS, PUT and DELETE are tried again as HTTP defines them; POST \
                               and PATCH only if `idempotent` promises that the target honours the key, else a lost answer \
                               is unknown_effect.",
-                integration: None,
+                integrations: &[],
                 cost_model: "Free; per hop one outside request, and two or more to look its name up.",
                 limits: vec![
                     Limit {

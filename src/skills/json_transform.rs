@@ -202,7 +202,7 @@ impl Default for JsonTransform {
                 }),
                 effects: &[EffectClass::Pure],
                 idempotency: "Pure: the same params give the same output.",
-                integration: None,
+                integrations: &[],
                 cost_model: "Free.",
                 limits: vec![
                     Limit {

@@ -248,7 +248,7 @@ impl Default for KvStore {
                 effects: &[EffectClass::Read, EffectClass::Repeatable],
                 idempotency: "A write happens once per step: a step that is tried again within 24 hours gets the first \
                               result and changes nothing.",
-                integration: Some("upstash"),
+                integrations: &["upstash"],
                 cost_model: "Free to the tenant; one request to Upstash per call.",
                 limits: vec![
                     Limit {

@@ -229,7 +229,7 @@ fn contract() -> Contract {
         output_schema: output_schema(),
         effects: &[EffectClass::Read],
         idempotency: "Changes nothing outside. Each try is answered anew, and billed.",
-        integration: Some("anthropic"),
+        integrations: &["anthropic", "openai"],
         cost_model: "By the price table, per token read and written, failed tries that were billed included. Unknown for a \
                      model without a price, and for a try whose answer was lost before the provider said what it used.",
         limits: vec![

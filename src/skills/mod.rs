@@ -142,17 +142,24 @@ impl Services {
 }
 
 impl Services {
-    /// Whether the installation has what an integration needs, by the name that contracts give it.
-    pub fn is_configured(&self, integration: &str) -> bool {
+    /// Whether the installation has what a skill needs. A tenant may have brought its own along.
+    pub fn are_enough_for(&self, contract: &Contract) -> bool {
+        contract.integrations.is_empty() || contract.integrations.iter().any(|name| self.is_configured(name))
+    }
+
+    fn is_configured(&self, integration: &str) -> bool {
         let has = |setting: OwnSetting| self.installation.values.contains_key(&setting);
         match integration {
-            "llm" => has(OwnSetting::AnthropicApiKey) || has(OwnSetting::OpenaiApiKey),
+            "anthropic" => has(OwnSetting::AnthropicApiKey),
+            "openai" => has(OwnSetting::OpenaiApiKey),
             "voyage" => has(OwnSetting::VoyageApiKey),
             "resend" => has(OwnSetting::ResendApiKey),
             "slack" => has(OwnSetting::SlackWebhookUrl),
-            "postgres" => has(OwnSetting::QueryDatabaseUrl),
+            "neon" => has(OwnSetting::QueryDatabaseUrl),
             "upstash" => self.upstash.is_some(),
-            "r2" => self.archive.is_some(),
+            "r2" => self.calendar.is_some(),
+            // The secret is always a tenant's own, and has to be sealed.
+            "webhooks" => self.sealer.is_some(),
             _ => false,
         }
     }

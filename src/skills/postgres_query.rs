@@ -183,7 +183,7 @@ impl Default for PostgresQuery {
                 output_schema: output_schema(),
                 effects: &[EffectClass::Read],
                 idempotency: "A query runs in a read-only transaction that is always rolled back: it may be repeated at will.",
-                integration: Some(PROVIDER),
+                integrations: &[PROVIDER],
                 cost_model: "Free to the tenant; one request to Neon per call, billed to the project that is queried.",
                 limits: vec![
                     limit("sql", params::MAX_SQL_BYTES, "bytes"),

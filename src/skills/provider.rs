@@ -194,34 +194,50 @@ impl Stopped {
     }
 }
 
-/// Makes one call of a provider under its breaker. `key`: whose key it is made with; `timeout`: what it may take.
+/// How long a call of a provider may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    /// In all.
+    pub(super) total: Duration,
+    /// Until the provider first says something.
+    pub(super) silence: Duration,
+}
+
+impl From<Duration> for Allowed {
+    fn from(total: Duration) -> Self {
+        Self { total, silence: total }
+    }
+}
+
+/// Makes one call of a provider under its breaker. `key`: whose key it is made with.
 pub(super) async fn ask<T>(
     call: &Call<'_>,
     provider: Provider,
     key: Held<'_>,
-    timeout: Duration,
+    allowed: impl Into<Allowed>,
     work: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, Stopped> {
+    let allowed = allowed.into();
     let Some(breakers) = &call.services.breakers else {
         return work.await.map_err(Stopped::Failed);
     };
     let tenant = call.tenant.to_string();
     let account = if key.is_own { &tenant } else { "installation" };
-    let pass = match breakers.admit(provider, account, timeout).await {
+    let pass = match breakers.admit(provider, account, allowed.total).await {
         Admission::Admitted(pass) => pass,
         Admission::Open { retry_after } => return Err(Stopped::Open(provider, retry_after)),
         Admission::Busy => return Err(Stopped::Busy),
     };
     let result = work.await;
-    breakers.report(pass, health(result.as_ref().err(), timeout)).await;
+    breakers.report(pass, health(result.as_ref().err(), allowed)).await;
     result.map_err(Stopped::Failed)
 }
 
 /// What a call says about its provider's health.
-fn health(error: Option<&ProviderError>, timeout: Duration) -> Health {
+fn health(error: Option<&ProviderError>, allowed: Allowed) -> Health {
     match error {
         None => Health::Well,
-        Some(error) if error.kind == ErrorKind::Timeout && timeout < FAIR_PATIENCE => Health::Neither,
+        Some(error) if error.kind == ErrorKind::Timeout && allowed.silence < FAIR_PATIENCE => Health::Neither,
         Some(error) if error.kind.is_sick() => Health::Sick,
         Some(error) if error.kind == ErrorKind::RateLimited => Health::Neither,
         Some(_) => Health::Well,

@@ -145,7 +145,7 @@ impl Default for SlackSend {
                 idempotency: "Slack has no idempotency key; the ledger of effects is ours. What Slack refused, and what was \
                               never sent, may be tried again; a message whose answer was lost is unknown_effect and is not \
                               posted again by itself.",
-                integration: Some("slack"),
+                integrations: &["slack"],
                 cost_model: "Free; one message of the webhook's about one a second.",
                 limits: params::limits()
                     .into_iter()

@@ -179,7 +179,7 @@ impl Default for VoyageEmbed {
                 }),
                 effects: &[CLASS],
                 idempotency: "Reads: a repeat changes nothing, and is billed again.",
-                integration: Some("voyage"),
+                integrations: &["voyage"],
                 cost_model: "Per token, by the price table; also the parts that were answered before another one failed.",
                 limits: params::limits()
                     .into_iter()

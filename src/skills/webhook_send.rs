@@ -184,7 +184,7 @@ impl WebhookSend {
                 }),
                 effects: &[EffectClass::Repeatable],
                 idempotency: "Every attempt carries the step's key as webhook-id, by which receivers take a message once.",
-                integration: Some("webhook"),
+                integrations: &["webhooks"],
                 cost_model: "Free; one outside request, and two or more to look the receiver's name up.",
                 limits: vec![
                     Limit {

@@ -46,6 +46,20 @@ pub struct Reply {
     pub json: Value,
 }
 
+/// Every skill there is.
+const SKILLS: [&str; 10] = [
+    "calendar_write",
+    "email_send",
+    "http_call",
+    "json_transform",
+    "kv_store",
+    "llm_invoke",
+    "postgres_query",
+    "slack_send",
+    "voyage_embed",
+    "webhook_send",
+];
+
 impl Client {
     pub(crate) fn new(http: reqwest::Client, base: String, key: String, tenant: String, standins: String) -> Self {
         Self {
@@ -110,7 +124,7 @@ impl Client {
     pub async fn agent(&self) -> &str {
         let create = || async {
             let body = json!({
-                "name": "worker", "allowed_skills": ["http_call", "json_transform", "kv_store"],
+                "name": "worker", "allowed_skills": SKILLS,
                 "max_concurrent_runs": 10_000, "max_runs_per_minute": 100_000,
             });
             self.post("/v1/agents", &body).await.expect(201)["id"]

@@ -67,7 +67,10 @@ impl Api {
                 .await?;
             let agents = page["items"].as_array().context("the list of agents has no items")?;
             if let Some(agent) = agents.iter().find(|agent| agent["name"] == name) {
-                return id_of(agent);
+                // An older one may have been made when there were fewer skills.
+                let path = format!("/v1/agents/{}", id_of(agent)?);
+                let all = json!({"allowed_skills": SKILLS});
+                return id_of(&self.send(Method::PATCH, &path, Some(&all)).await?);
             }
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
@@ -76,13 +79,27 @@ impl Api {
         }
         let agent = json!({
             "name": name,
-            "allowed_skills": ["http_call", "json_transform", "kv_store"],
+            "allowed_skills": SKILLS,
             "max_concurrent_runs": 10_000,
             "max_runs_per_minute": 100_000,
         });
         id_of(&self.send(Method::POST, "/v1/agents", Some(&agent)).await?)
     }
 }
+
+/// Every skill there is.
+const SKILLS: [&str; 10] = [
+    "calendar_write",
+    "email_send",
+    "http_call",
+    "json_transform",
+    "kv_store",
+    "llm_invoke",
+    "postgres_query",
+    "slack_send",
+    "voyage_embed",
+    "webhook_send",
+];
 
 /// The id of what was answered.
 pub(crate) fn id_of(thing: &Value) -> Result<String> {

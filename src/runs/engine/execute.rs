@@ -114,12 +114,12 @@ impl Engine {
         if !outcome.calls.is_empty() || outcome.usage.requests == 0 {
             return;
         }
-        let integration = self
+        let needed = self
             .skills
             .get(&step.skill)
-            .and_then(|skill| skill.contract().integration);
+            .and_then(|skill| skill.contract().integrations.first());
         outcome.calls.push(IntegrationCall {
-            integration: integration.unwrap_or("http").into(),
+            integration: needed.copied().unwrap_or("http").into(),
             requests: outcome.usage.requests,
             bytes_out: outcome.usage.bytes_out,
             bytes_in: outcome.usage.bytes_in,

@@ -106,9 +106,16 @@ fn text(text: &str) -> String {
 }
 
 fn utc(time: Timestamp) -> String {
-    time.strftime("%Y%m%dT%H%M%SZ").to_string()
+    // RFC 3339 without its punctuation and its fraction.
+    let text: String = time
+        .to_string()
+        .chars()
+        .filter(|char| !matches!(char, '-' | ':'))
+        .collect();
+    let whole = text.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{whole}Z")
 }
 
 fn day(date: Date) -> String {
-    date.strftime("%Y%m%d").to_string()
+    date.to_string().replace('-', "")
 }

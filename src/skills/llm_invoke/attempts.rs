@@ -20,7 +20,7 @@ use crate::{
     skills::{
         Call, EffectClass,
         outcome::IntegrationCall,
-        provider::{Stopped, ask, record},
+        provider::{Allowed, Stopped, ask, record},
     },
     tenants::{Held, OwnSetting},
 };
@@ -242,7 +242,11 @@ async fn attempt(
                 failure.error
             })
     };
-    let result = ask(call, provider, key, patience.total, work).await;
+    let allowed = Allowed {
+        total: patience.total,
+        silence: patience.first_event,
+    };
+    let result = ask(call, provider, key, allowed, work).await;
     let row = || IntegrationCall {
         model: Some(model.to_owned()),
         ..record(call, provider, key, begun)

@@ -138,7 +138,7 @@ fn a_skill_that_needs_an_integration_says_what_happens_without_it() {
             .failure_modes
             .iter()
             .any(|mode| mode.code == "integration_not_configured");
-        assert_eq!(lists, contract.integration.is_some(), "{}", contract.name);
+        assert_eq!(lists, !contract.integrations.is_empty(), "{}", contract.name);
     }
 }
 
