@@ -177,3 +177,97 @@ fn an_idempotent_effect_whose_answer_died_with_the_worker_is_repeated_under_the_
         );
     });
 }
+
+/// A mail, a message to Slack and a webhook, twice over, one after the other. `round` tells their recipients apart.
+fn six_messages(world: &World, round: usize) -> Value {
+    let step = |i: usize| {
+        let mark = format!("kill-{round}-{i}");
+        let (skill, params) = match i % 3 {
+            0 => (
+                "email_send",
+                json!({"to": format!("{mark}@example.com"), "subject": "s", "text": "t"}),
+            ),
+            1 => ("slack_send", json!({"text": mark})),
+            _ => (
+                "webhook_send",
+                json!({"url": format!("{}/webhooks/{mark}", world.standins()), "payload": {}}),
+            ),
+        };
+        let needs: Vec<String> = i
+            .checked_sub(1)
+            .map(|before| format!("s{before}"))
+            .into_iter()
+            .collect();
+        json!({"id": format!("s{i}"), "skill": skill, "params": params, "needs": needs})
+    };
+    (0..6).map(step).collect()
+}
+
+/// How often a message really came through, in the eyes of its receiver: a webhook's knows a repeat by its id.
+fn came_through(world: &World, round: usize, i: usize) -> u64 {
+    let (standins, mark) = (world.cloud.standins(), format!("kill-{round}-{i}"));
+    match i % 3 {
+        0 => standins.resend().sent_to(&format!("{mark}@example.com")),
+        1 => {
+            let posted = standins.slack().posted();
+            let mine = posted
+                .messages
+                .iter()
+                .filter(|message| message.payload["text"] == mark.as_str());
+            mine.count() as u64
+        }
+        _ => standins.webhooks().tally(&mark).delivered,
+    }
+}
+
+#[test]
+fn mail_messages_and_webhooks_come_through_once_or_their_step_says_that_nobody_knows() {
+    STAGE.alone(async |world| {
+        let soak = std::env::var_os("AOS_SOAK").is_some();
+        let mut random = Random::new(seed_from_environment(20_261_128));
+        let (client, standins) = (world.client(), world.cloud.standins());
+        client.agent().await;
+        let rounds = if soak { 12 } else { 3 };
+        for round in 0..rounds {
+            // The receivers of this round know the tenant's secret.
+            let secret = standins
+                .webhooks()
+                .secret(&format!("kill-{round}-2"))
+                .expect("a secret");
+            standins
+                .webhooks()
+                .trust(&format!("kill-{round}-5"), &[&secret])
+                .expect("the secret is one");
+            let settings = json!({"webhook_secret": secret});
+            client
+                .call("PUT", "/v1/settings")
+                .json(&settings)
+                .send()
+                .await
+                .expect(200);
+            for action in [Action::Delay { ms: 20 }, Action::DelayAfter { ms: 110 }] {
+                for path in ["/resend/emails", "/slack/services", "/webhooks/kill"] {
+                    standins.faults().add(Rule::new(action.clone()).matching(path));
+                }
+            }
+            let part = 900 / rounds as u64;
+            let wait = Duration::from_millis(round as u64 * part + random.below(part));
+            let run = client.start(six_messages(world, round)).await;
+            kill_and_restart(world, wait).await;
+            world.clear_faults();
+            let ended = brought_to_its_end(world, &client, &run).await;
+            let steps = client.steps(&run).await;
+            for (i, step) in steps.iter().enumerate() {
+                let count = came_through(world, round, i);
+                let right = match step {
+                    done if done.contains(": succeeded") => count == 1,
+                    unknown if unknown.ends_with(" unknown_effect") => i % 3 == 1 && count <= 1,
+                    cancelled if cancelled.contains(": cancelled") => count == 0,
+                    _ => false,
+                };
+                assert!(right, "round {round}, step {i}: {count} came through; {steps:#?}");
+            }
+            println!("round {round}: killed after {wait:?}; {}", ended["status"]);
+        }
+    });
+}

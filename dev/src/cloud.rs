@@ -287,6 +287,7 @@ impl LocalCloud {
                 .clone()
                 .context("this cloud was started without a Worker, so none was built")?,
             vars: self.vars.clone(),
+            without: Vec::new(),
             port,
             progress: self.progress.clone(),
         };

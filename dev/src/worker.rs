@@ -28,6 +28,8 @@ pub struct WorkerOptions {
     pub persist_to: PathBuf,
     /// Vars and secrets, over those of `wrangler.toml`.
     pub vars: BTreeMap<String, String>,
+    /// Tables of `wrangler.toml` that are left out, such as `r2_buckets`.
+    pub without: Vec<&'static str>,
     /// The port on 127.0.0.1; `None` takes a free one.
     pub port: Option<u16>,
     /// Who is told what is being done.
@@ -233,6 +235,7 @@ fn wrangler_toml() -> Result<toml::Table> {
 fn write_configuration(options: &WorkerOptions) -> Result<()> {
     let mut config = wrangler_toml()?;
     config.remove("build");
+    options.without.iter().for_each(|table| drop(config.remove(*table)));
     let main = std::path::absolute(options.build.join("worker").join("shim.mjs"))?;
     config.insert("main".to_owned(), main.to_string_lossy().into_owned().into());
     // Stands beside the settings file, which wrangler looks for beside its configuration.

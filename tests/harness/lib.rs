@@ -30,4 +30,5 @@ pub use world::World;
 pub use aos_dev::{
     faults::{Action, Rule},
     standins::clerk::{ClaimVersion, Org, Rotation, TokenSpec, Wrong},
+    standins::script::Step,
 };

@@ -82,6 +82,20 @@ impl World {
         Client::new(self.http.clone(), worker.url(), key, tenant.to_owned(), self.standins())
     }
 
+    /// Gives the client's tenant what skills need of a tenant's own: a database to query, a secret to sign webhooks with.
+    pub async fn equip(&self, client: &Client) {
+        let settings = serde_json::json!({
+            "query_database_url": self.setting("QUERY_DATABASE_URL"),
+            "webhook_secret": self.cloud.standins().webhooks().secret("all-skills").expect("a secret"),
+        });
+        client
+            .call("PUT", "/v1/settings")
+            .json(&settings)
+            .send()
+            .await
+            .expect(200);
+    }
+
     /// A setting of the Workers.
     pub fn setting(&self, name: &str) -> &str {
         self.cloud
@@ -155,6 +169,11 @@ impl World {
 
     /// Starts one more Worker on the same database and Redis, with these settings over the usual ones.
     pub async fn worker_with(&self, name: &str, vars: &[(&str, &str)]) -> WorkerProcess {
+        self.worker_without(name, vars, &[]).await
+    }
+
+    /// The same, without these tables of `wrangler.toml`.
+    pub async fn worker_without(&self, name: &str, vars: &[(&str, &str)], tables: &[&'static str]) -> WorkerProcess {
         let dir = self.worker_dir().with_file_name(name);
         let mut all = self.cloud.vars().clone();
         all.extend(
@@ -169,6 +188,7 @@ impl World {
             build,
             persist_to,
             vars: all,
+            without: tables.to_vec(),
             port: None,
             progress: Progress::silent(),
         };
@@ -200,7 +220,13 @@ impl World {
     pub fn clear_faults(&self) {
         self.cloud.neon().faults().clear();
         self.cloud.upstash().faults().clear();
-        self.cloud.standins().faults().clear();
+        let standins = self.cloud.standins();
+        standins.faults().clear();
+        standins.anthropic().clear_script();
+        standins.openai().clear_script();
+        standins.voyage().clear_script();
+        standins.resend().clear_script();
+        standins.slack().clear_script();
     }
 
     /// Waits until no gateway has been asked anything for a while.

@@ -11,6 +11,7 @@ use crate::STAGE;
 fn every_example_ends_with_the_outputs_computed_by_hand() {
     STAGE.together(async |world| {
         let client = world.client();
+        world.equip(&client).await;
         let names = examples();
         assert!(names.len() >= 4 && names.contains(&"sample".to_owned()), "{names:?}");
         for name in names {

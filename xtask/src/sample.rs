@@ -1,4 +1,4 @@
-//! The sample run of `cargo xtask dev`: creates an agent if there is none, posts `examples/sample.json`, and shows what
+//! The sample run of `cargo xtask dev`: creates an agent if there is none, posts `examples/all-skills.json`, and shows what
 //! becomes of its steps. It uses the public API and nothing else.
 
 use std::time::{Duration, Instant};
@@ -22,16 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// When a request is refused, or the run does not succeed within a minute.
 pub(crate) async fn run(cloud: &LocalCloud) -> Result<()> {
     let api = Api::new(cloud, TENANT)?;
+    equip(&api, cloud).await?;
     let agent = api.agent(AGENT).await?;
-    let text = std::fs::read_to_string(repository().join("examples/sample.json"))
-        .context("cannot read examples/sample.json")?
+    let text = std::fs::read_to_string(repository().join("examples/all-skills.json"))
+        .context("cannot read examples/all-skills.json")?
         .replace("{{AGENT_ID}}", &agent)
         .replace("{{STANDINS_URL}}", &cloud.standins().url());
-    let body: Value = serde_json::from_str(&text).context("examples/sample.json is not JSON")?;
+    let body: Value = serde_json::from_str(&text).context("examples/all-skills.json is not JSON")?;
     let request = state_dir().join("sample.json");
     std::fs::write(&request, serde_json::to_vec_pretty(&body)?)?;
 
-    say("\nSample run (examples/sample.json)");
+    say("\nSample run (examples/all-skills.json)");
     let started = Instant::now();
     let run = api.send(Method::POST, "/v1/runs", Some(&body)).await?;
     let id = id_of(&run)?;
@@ -47,6 +48,15 @@ pub(crate) async fn run(cloud: &LocalCloud) -> Result<()> {
         "    -H 'X-AOS-Tenant: {TENANT}' -H 'Content-Type: application/json' --data @.aos/sample.json"
     ));
     Ok(())
+}
+
+/// What skills need of a tenant's own: a database to query, a secret to sign webhooks with.
+async fn equip(api: &Api, cloud: &LocalCloud) -> Result<()> {
+    let settings = serde_json::json!({
+        "query_database_url": cloud.env().get("QUERY_DATABASE_URL"),
+        "webhook_secret": cloud.standins().webhooks().secret("all-skills")?,
+    });
+    api.send(Method::PUT, "/v1/settings", Some(&settings)).await.map(drop)
 }
 
 /// Prints each change of the run's history as it appears, and returns the status in which the run ended.

@@ -183,10 +183,13 @@ impl Standins {
         let slack = format!("{}/slack", self.url());
         vec![
             self.anthropic.settings().into_iter().collect(),
-            self.openai.settings().into_iter().collect(),
+            vec![
+                ("OPENAI_API_KEY", self.openai.api_key().to_owned()),
+                ("OPENAI_BASE_URL", format!("{}/v1", self.openai.url())),
+            ],
             vec![
                 ("VOYAGE_API_KEY", self.voyage.key().to_owned()),
-                ("VOYAGE_BASE_URL", self.voyage.base_url().to_owned()),
+                ("VOYAGE_BASE_URL", format!("{}/v1", self.voyage.base_url())),
             ],
             vec![
                 ("RESEND_API_KEY", self.resend.key().to_owned()),
