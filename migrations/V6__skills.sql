@@ -53,6 +53,10 @@ alter table steps
     -- The tenant's secrets that its params name.
     add column secret_names jsonb not null default '[]';
 
+alter table effects
+    -- Whether an attempt whose answer was lost may have had the effect, and no later one has succeeded.
+    add column possible boolean not null default false;
+
 alter table sealed_values enable row level security;
 alter table usage enable row level security;
 

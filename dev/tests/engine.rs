@@ -4,6 +4,8 @@
 mod counts;
 #[path = "engine/crowds.rs"]
 mod crowds;
+#[path = "engine/effects.rs"]
+mod effects;
 #[path = "engine/endings.rs"]
 mod endings;
 #[path = "engine/lost.rs"]

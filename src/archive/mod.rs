@@ -67,7 +67,7 @@ impl Archive {
     ///
     /// # Errors
     /// The platform failed.
-    pub async fn put_output(&self, tenant: TenantId, at: Timestamp, json: Vec<u8>) -> Result<OutputRef, Error> {
+    pub async fn put_output(&self, tenant: TenantId, at: Timestamp, json: Bytes) -> Result<OutputRef, Error> {
         let sha256 = sha256_hex(&json);
         // The date of an RFC 3339 time.
         let day: String = at
@@ -81,7 +81,7 @@ impl Archive {
             bytes: u64::try_from(json.len()).unwrap_or(u64::MAX),
             sha256,
         };
-        self.0.put(&output.key, "application/json", Bytes::from(json)).await?;
+        self.0.put(&output.key, "application/json", json).await?;
         Ok(output)
     }
 

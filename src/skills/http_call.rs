@@ -35,8 +35,8 @@ use crate::problem::FieldError;
 /// The most bytes of an answer's body.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// The same where the archive keeps what is too large for a row. Its objects are at most 4 MiB, and in base64 a body is a
-/// third longer.
-const MAX_ARCHIVED_ANSWER_BYTES: usize = 3 * 1024 * 1024;
+/// third longer; six lanes may each hold one, more than once.
+const MAX_ARCHIVED_ANSWER_BYTES: usize = 2 * 1024 * 1024;
 
 /// Known to payment and mail APIs, and on its way to a standard (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -54,7 +54,7 @@ failures! {
         },
         OutputTooLarge {
             code: "output_too_large", category: Category::Content, retryable: false,
-            when: "the answer's body has more than 3 MiB, or more than 1 MiB where there is no archive to keep it",
+            when: "the answer's body has more than 2 MiB, or more than 1 MiB where there is no archive to keep it",
         },
     }
 }

@@ -188,6 +188,9 @@ pub struct Outcome {
     /// Where the output is, if it is too large to be kept with the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_ref: Option<OutputRef>,
+    /// What the output takes in memory, in bytes, as far as the executor has weighed it. Never leaves the engine.
+    #[serde(skip)]
+    pub output_weight: u64,
     /// The error, if it failed; why, if it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OutcomeError>,
@@ -225,6 +228,7 @@ impl Outcome {
             status: OutcomeStatus::Succeeded,
             output: Some(output),
             output_ref: None,
+            output_weight: 0,
             error: None,
             effects: Vec::new(),
             usage: Usage::default(),

@@ -132,7 +132,7 @@ async fn kept(call: &Call<'_>, params: &Params<'_>, vectors: Vectors) -> Outcome
         );
     };
     let now = call.services.clock.now();
-    match archive.put_output(call.tenant, now, json).await {
+    match archive.put_output(call.tenant, now, json.into()).await {
         Ok(reference) => Outcome {
             output: None,
             output_ref: Some(reference),

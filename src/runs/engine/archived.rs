@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use futures::{
     StreamExt,
     future::{Either, select},
@@ -30,39 +31,47 @@ pub(super) type Loaded = BTreeMap<String, Result<Value, OutcomeError>>;
 
 impl Engine {
     /// The outcome with an output that fits its row: a large one is moved to the archive.
-    pub(super) async fn keep(&self, step: &Claimed, outcome: Outcome) -> Outcome {
-        let Some(output) = &outcome.output else { return outcome };
-        if compact_len(output, archive::INLINE_BYTES).is_some() {
+    ///
+    /// While the archive is waited for the output is there as text alone: as values it may take many times the room, and
+    /// several lanes wait at once.
+    pub(super) async fn keep(&self, step: &Claimed, mut outcome: Outcome) -> Outcome {
+        let Some(output) = outcome.output.take() else {
             return outcome;
+        };
+        outcome.output_weight = weight(&output);
+        if compact_len(&output, archive::INLINE_BYTES).is_some() {
+            return with_output(outcome, output);
         }
-        let fits_row = compact_len(output, MAX_ROW_BYTES).is_some();
+        let fits_row = compact_len(&output, MAX_ROW_BYTES).is_some();
         let Some(archive) = &self.services.archive else {
             return if fits_row {
-                outcome
+                with_output(outcome, output)
             } else {
                 too_large(outcome, MAX_ROW_BYTES)
             };
         };
-        // What cannot be written is not larger for it: a value of JSON can.
-        let json = serde_json::to_vec(output).unwrap_or_default();
+        // A JSON value can always be written.
+        let json = Bytes::from(serde_json::to_vec(&output).unwrap_or_default());
         if json.is_empty() || json.len() > archive::MAX_OUTPUT_BYTES {
             return too_large(outcome, archive::MAX_OUTPUT_BYTES);
         }
-        match self.put(archive, step, json).await {
+        drop(output);
+        match self.put(archive, step, json.clone()).await {
             Ok(reference) => Outcome {
-                output: None,
                 output_ref: Some(reference),
                 ..outcome
             },
-            Err(error) if fits_row => {
-                tracing::warn!(step = %step.step_id, %error, "an output stays in its row: the archive is away");
-                outcome
-            }
-            Err(error) => failed(outcome, unreachable(&error)),
+            Err(error) => match serde_json::from_slice(&json) {
+                Ok(output) if fits_row => {
+                    tracing::warn!(step = %step.step_id, %error, "an output stays in its row: the archive is away");
+                    with_output(outcome, output)
+                }
+                _ => failed(outcome, unreachable(&error)),
+            },
         }
     }
 
-    async fn put(&self, archive: &Archive, step: &Claimed, json: Vec<u8>) -> Result<OutputRef, archive::Error> {
+    async fn put(&self, archive: &Archive, step: &Claimed, json: Bytes) -> Result<OutputRef, archive::Error> {
         let now = self.platform.clock.now();
         self.patiently(archive.put_output(step.tenant_id, now, json)).await
     }
@@ -100,6 +109,31 @@ impl Engine {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(PlatformError("no answer in time".to_owned()).into()),
         }
+    }
+}
+
+/// What an output takes in memory as values, in bytes: 24 each on wasm32, and the texts beside them.
+fn weight(output: &Value) -> u64 {
+    const VALUE_BYTES: u64 = 24;
+    let sum = |inner: u64| inner.saturating_add(VALUE_BYTES);
+    match output {
+        Value::Array(items) => sum(items.iter().fold(0, |all, item| all.saturating_add(weight(item)))),
+        Value::Object(fields) => sum(fields.iter().fold(0, |all, (name, item)| {
+            all.saturating_add(bytes(name)).saturating_add(weight(item))
+        })),
+        Value::String(text) => sum(bytes(text)),
+        _ => VALUE_BYTES,
+    }
+}
+
+fn bytes(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
+}
+
+fn with_output(outcome: Outcome, output: Value) -> Outcome {
+    Outcome {
+        output: Some(output),
+        ..outcome
     }
 }
 

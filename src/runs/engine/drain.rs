@@ -30,6 +30,8 @@ use crate::ids::{ClaimId, RunId, StepId, TenantId};
 const COALESCE: Duration = Duration::from_millis(25);
 /// Turns in a row that come to nothing before the invocation leaves the rest to others.
 const FRUITLESS_TURNS: u32 = 3;
+/// Requests that a turn takes beyond its first one before it is given up.
+const TRIES_OF_A_TURN: u32 = 3;
 /// The wait before a failed turn is repeated. The client has tried several times by then.
 const TURN_AGAIN: Duration = Duration::from_secs(2);
 
@@ -228,6 +230,8 @@ impl<'a> Drain<'a> {
             }
             Err(error) => {
                 self.unseen.push(turn);
+                // It was tried several times.
+                self.budget.spend(TRIES_OF_A_TURN);
                 self.finished.extend(settlements);
                 self.fruitless = self.fruitless.saturating_add(1);
                 // What has been executed is worth waiting for the database as long as there is time. A first claim

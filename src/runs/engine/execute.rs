@@ -15,11 +15,13 @@ use crate::{
     runs::references::{Resolved, Scope, StepResult, resolve},
     skills::{
         Call, Category, EffectClass, Outcome, OutcomeError, OutcomeStatus, SecretValues, jmespath,
-        outcome::IntegrationCall,
+        outcome::{IntegrationCall, Usage},
     },
     tenants::Owner,
 };
 
+/// How long a skill may take beyond its timeout: to read its breaker and to report to it.
+pub(super) const OVERTIME: Duration = Duration::from_secs(3);
 /// What stands in an outcome where a secret stood.
 const REDACTED: &str = "[redacted]";
 /// A shorter text is no secret, and would be found in everything.
@@ -157,13 +159,18 @@ impl Engine {
                     services: &self.services,
                 });
                 // The skill keeps the timeout by itself; this one is for a skill that does not.
-                let limit = self
-                    .platform
-                    .clock
-                    .sleep(timeout.saturating_add(Duration::from_secs(1)));
+                let limit = self.platform.clock.sleep(timeout.saturating_add(OVERTIME));
                 let outcome = match select(call, limit).await {
                     Either::Left((outcome, _)) => outcome,
-                    Either::Right(((), _)) => Outcome::failed(timed_out(step)),
+                    // What it had spent by then went with it.
+                    Either::Right(((), _)) => Outcome {
+                        cost_microusd: None,
+                        usage: Usage {
+                            requests: 1,
+                            ..Usage::default()
+                        },
+                        ..Outcome::failed(timed_out(step))
+                    },
                 };
                 let outcome = without_secrets(outcome, &params.secrets);
                 let outcome = Outcome {
@@ -192,13 +199,26 @@ impl Engine {
 
 /// A target that echoes what it was sent must not carry a secret into what is stored.
 fn without_secrets(mut outcome: Outcome, secrets: &SecretValues) -> Outcome {
-    for secret in secrets.values().map(ExposeSecret::expose_secret) {
-        if secret.len() >= LEAST_SECRET_BYTES {
-            outcome.output = outcome.output.map(|output| without(output, secret));
-            if let Some(error) = &mut outcome.error {
-                error.message = error.message.replace(secret, REDACTED);
+    let mut secrets: Vec<&str> = secrets
+        .values()
+        .map(ExposeSecret::expose_secret)
+        .filter(|secret| secret.len() >= LEAST_SECRET_BYTES)
+        .collect();
+    // One may hold another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in secrets {
+        let clean = |text: &mut String| {
+            if text.contains(secret) {
+                *text = text.replace(secret, REDACTED);
             }
-        }
+        };
+        outcome.output = outcome.output.map(|output| without(output, secret));
+        outcome.error.iter_mut().for_each(|error| clean(&mut error.message));
+        let ids = outcome
+            .calls
+            .iter_mut()
+            .filter_map(|call| call.provider_request_id.as_mut());
+        ids.chain(outcome.provider_request_id.as_mut()).for_each(clean);
     }
     outcome
 }

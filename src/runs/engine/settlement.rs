@@ -43,6 +43,9 @@ pub(super) struct Settlement {
     began: bool,
     output: Option<Value>,
     output_ref: Option<OutputRef>,
+    output_weight: u64,
+    /// Whether the effect may have happened although the attempt failed.
+    lost: bool,
     calls: Vec<IntegrationCall>,
     error: Option<OutcomeError>,
     outcome: Option<Value>,
@@ -63,6 +66,12 @@ impl Settlement {
             ..error
         });
         let (verdict, again_in) = verdict(step, outcome.status, error.as_ref());
+        let lost = has_effect(step) && error.as_ref().is_some_and(is_answer_lost);
+        // Every attempt was made under one key, and none of them was answered: whoever has to decide must be told.
+        let error = match error {
+            Some(error) if lost && verdict == Verdict::Failed => Some(unknown(error)),
+            error => error,
+        };
         Self {
             step_id: step.step_id,
             run_id: step.run_id,
@@ -73,7 +82,9 @@ impl Settlement {
             began: outcome.status != OutcomeStatus::Skipped,
             output,
             output_ref: outcome.output_ref.take(),
-            calls: outcome.calls,
+            output_weight: outcome.output_weight,
+            lost,
+            calls: outcome.calls.into_iter().map(storable).collect(),
             error,
             outcome: Some(without_nul(json!({
                 "effects": outcome.effects,
@@ -100,6 +111,8 @@ impl Settlement {
             began: false,
             output: None,
             output_ref: None,
+            output_weight: 0,
+            lost: false,
             calls: Vec::new(),
             error: None,
             outcome: None,
@@ -136,6 +149,16 @@ impl Settlement {
         }
     }
 
+    /// Whether the ledger is to remember that the effect may have happened, whatever comes of later attempts.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether the execution did what it was to do.
+    pub(super) fn has_succeeded(&self) -> bool {
+        matches!(self.verdict, Verdict::Succeeded)
+    }
+
     /// The rows that `sql/settle_usage.sql` reads.
     pub(super) fn usage_rows(&self) -> impl Iterator<Item = UsageRow<'_>> {
         self.calls.iter().zip(0..).map(|(call, n)| UsageRow {
@@ -161,10 +184,13 @@ impl Settlement {
             "began": self.began,
             "output": self.output,
             "output_ref": self.output_ref,
+            "output_weight": storable_number(self.output_weight, i32::MAX),
+            // What an executor that was lost before had spent nobody knows.
+            "priced": self.calls.iter().any(|call| call.price_version.is_some()),
             "error": self.error,
             "outcome": self.outcome,
             "cost_microusd": self.cost_microusd,
-            "duration_ms": self.duration_ms.map(|ms| ms.min(u64::from(i32::MAX.unsigned_abs()))),
+            "duration_ms": self.duration_ms.map(|ms| storable_number(ms, i32::MAX)),
             "again_in_ms": u64::try_from(self.again_in.as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -182,6 +208,43 @@ pub(super) struct UsageRow<'a> {
 
 fn has_effect(step: &Claimed) -> bool {
     matches!(step.effect_class, EffectClass::Repeatable | EffectClass::Once)
+}
+
+/// Whether nobody knows what became of the request: no answer, or none that could be read.
+fn is_answer_lost(error: &OutcomeError) -> bool {
+    matches!(
+        error.category,
+        Category::Timeout | Category::Network | Category::UnknownEffect
+    ) || error.code == "invalid_answer"
+}
+
+/// The same failure, saying what it means for the effect.
+fn unknown(error: OutcomeError) -> OutcomeError {
+    let message = format!("{}; whether it was carried out is unknown", error.message);
+    OutcomeError {
+        provider: error.provider,
+        provider_status: error.provider_status,
+        ..OutcomeError::new(Category::UnknownEffect, "unknown_effect", message)
+    }
+}
+
+/// A call whose numbers the database can store, whatever a provider has said.
+fn storable(call: IntegrationCall) -> IntegrationCall {
+    let tokens = |tokens: Option<u64>| tokens.map(|tokens| storable_number(tokens, i64::MAX));
+    IntegrationCall {
+        requests: call.requests.min(i32::MAX.unsigned_abs()),
+        input_tokens: tokens(call.input_tokens),
+        cached_input_tokens: tokens(call.cached_input_tokens),
+        output_tokens: tokens(call.output_tokens),
+        bytes_out: storable_number(call.bytes_out, i64::MAX),
+        bytes_in: storable_number(call.bytes_in, i64::MAX),
+        duration_ms: storable_number(call.duration_ms, i32::MAX),
+        ..call
+    }
+}
+
+fn storable_number(number: u64, most: impl TryInto<u64>) -> u64 {
+    most.try_into().map_or(number, |most| number.min(most))
 }
 
 /// Only what is marked retryable is tried again, never what may have happened already, and only as often as the plan

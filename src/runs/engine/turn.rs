@@ -131,6 +131,9 @@ struct LedgerEntry<'a> {
     step_id: uuid::Uuid,
     claim_no: i32,
     state: Option<&'static str>,
+    /// Whether it may have happened although the attempt failed, and whether it did happen.
+    lost: bool,
+    succeeded: bool,
     effects: &'a [crate::skills::outcome::Effect],
 }
 
@@ -176,6 +179,8 @@ impl Engine {
                     step_id: settlement.step_id.uuid(),
                     claim_no: settlement.claim_no,
                     state: settlement.ledger_state(),
+                    lost: settlement.is_lost(),
+                    succeeded: settlement.has_succeeded(),
                     effects: &settlement.effects,
                 })
                 .collect();

@@ -17,6 +17,9 @@ use crate::skills::{
 const MAX_HEADERS: usize = 64;
 const MAX_VALUE_BYTES: usize = 4 * 1024;
 
+/// Values of a JSON body; one with more is kept as text.
+const MAX_VALUES: usize = 100_000;
+
 /// Cookies and challenges are for a client that comes back; in a stored output they would only be secrets.
 const LEFT_OUT: [&str; 4] = ["set-cookie", "set-cookie2", "proxy-authenticate", "www-authenticate"];
 
@@ -85,6 +88,7 @@ fn body(headers: &HeaderMap, bytes: &[u8]) -> (Value, &'static str) {
         return (Value::Null, "none");
     }
     if is_json(headers)
+        && values_at_most(bytes, MAX_VALUES)
         && let Ok(value) = serde_json::from_slice::<Value>(bytes)
         && !nests_deeper_than(&value, MAX_DEPTH)
     {
@@ -95,6 +99,22 @@ fn body(headers: &HeaderMap, bytes: &[u8]) -> (Value, &'static str) {
         Ok(text) if !text.contains('\0') => (Value::from(text), "text"),
         _ => (Value::String(STANDARD.encode(bytes)), "base64"),
     }
+}
+
+/// Whether a text that is JSON holds no more values than this, as far as its punctuation tells. Read into memory each takes
+/// 24 bytes, however short it is: a megabyte of zeros would be twelve.
+fn values_at_most(json: &[u8], most: usize) -> bool {
+    let (mut values, mut in_string, mut escaped) = (1_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' | b':' if !in_string => values = values.saturating_add(1),
+            _ => {}
+        }
+    }
+    values <= most
 }
 
 /// `application/json` and every `…+json`.
@@ -126,12 +146,12 @@ pub(super) fn schema() -> Value {
                 "description": "Names in lower case. Cookies and challenges are left out, as are values over 4 KiB."
             },
             "body": {
-                "description": "JSON, text, base64 or null, as body_encoding says; at most 3 MiB on the wire where there is an \
+                "description": "JSON, text, base64 or null, as body_encoding says; at most 2 MiB on the wire where there is an \
                                 archive (an output over 64 KiB is kept there, at most 4 MiB of it as JSON), else 1 MiB."
             },
             "body_encoding": {
                 "type": "string", "enum": ["json", "text", "base64", "none"],
-                "description": "json: the answer said it was JSON and it was, at most 64 levels deep. text: UTF-8. none: empty."
+                "description": "json: the answer said it was JSON and it was, at most 64 levels deep and 100,000 values. text: UTF-8. none: empty."
             }
         }
     })

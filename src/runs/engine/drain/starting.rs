@@ -14,6 +14,7 @@ use crate::{
         engine::{archived::Loaded, execute::Prepared, owners::Opened, settlement::Settlement, turn::Claimed},
         references::Resolved,
     },
+    skills::Outcome,
     tenants::Owner,
 };
 
@@ -21,8 +22,9 @@ use crate::{
 const PARK: Duration = Duration::from_secs(3);
 /// When a step that was released is due again.
 const RELEASED_AGAIN: Duration = Duration::from_secs(2);
-/// What must be left of a lease beyond the step's timeout for an execution to begin: time to settle it.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// What must be left of a lease beyond the step's timeout for an execution to begin: the skill's overtime, the archive's
+/// time for the output, and a turn to settle it.
+const LEASE_MARGIN: Duration = Duration::from_secs(18);
 
 /// A claimed step that waits for a lane to its host.
 pub(super) struct Parked {
@@ -141,7 +143,7 @@ impl Drain<'_> {
             // An execution that outlives its lease could run beside another one of the same step.
             let (settlement, requests) = if in_time {
                 let outcome = engine.execute(&step, &params, &owner).await;
-                let requests = outcome.usage.requests;
+                let requests = requests(&outcome);
                 (Settlement::of(&step, outcome), requests)
             } else {
                 (Settlement::release(&step, Duration::ZERO), 0)
@@ -185,6 +187,16 @@ impl Drain<'_> {
                 .map(|parked| Settlement::release(&parked.step.step, RELEASED_AGAIN)),
         );
     }
+}
+
+/// What an execution sent: besides its calls, two requests to a breaker around each, and one to the archive.
+fn requests(outcome: &Outcome) -> u32 {
+    let calls = u32::try_from(outcome.calls.len()).unwrap_or(u32::MAX);
+    outcome
+        .usage
+        .requests
+        .saturating_add(calls.saturating_mul(2))
+        .saturating_add(u32::from(outcome.output_ref.is_some()))
 }
 
 /// How many of these steps go outside, and how many do not.
