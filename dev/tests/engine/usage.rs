@@ -1,9 +1,17 @@
 //! Usage rows: one per call of an integration, of every attempt, however often the turn that settles it is sent.
 
+use std::sync::Arc;
+
+use aos::{
+    integrations::provider::Provider,
+    platform::Clock,
+    skills::Endpoints,
+    tenants::{Installation, OwnSetting, Tier},
+};
+use aos_dev::faults::{Action, Rule};
 use serde_json::json;
 
-use crate::world::World;
-use aos_dev::faults::{Action, Rule};
+use crate::world::{RealClock, World};
 
 #[tokio::test]
 async fn every_call_of_an_integration_leaves_one_row_and_pure_steps_leave_none() {
@@ -50,4 +58,40 @@ async fn every_call_of_an_integration_leaves_one_row_and_pure_steps_leave_none()
     );
     let bytes = "select bytes_in from usage u join steps s on s.id = u.step_id where s.key = 'fetch'";
     assert!(world.one(bytes).await.unwrap().parse::<i64>().unwrap() > 50);
+}
+
+#[tokio::test]
+async fn what_an_executor_had_spent_when_it_was_lost_makes_the_cost_unknown() {
+    let mut world = World::start().await;
+    let voyage = world.standins.voyage();
+    let base_url = format!("{}/v1", voyage.base_url()).parse().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(RealClock);
+    world.engine.services.endpoints = Endpoints::new(&reqwest::Client::new(), &clock, |provider| {
+        (provider == Provider::Voyage).then_some(&base_url).cloned()
+    })
+    .unwrap();
+    world.engine.services.installation = Arc::new(Installation {
+        values: [(OwnSetting::VoyageApiKey, voyage.key().to_owned().into())].into(),
+        open_to: Tier::ALL.to_vec(),
+        operator_tenant: None,
+    });
+    for lost in [false, true] {
+        let run = world
+            .create(
+                json!([{"id": "embed", "skill": "voyage_embed", "params": {"input": ["some words and some more"]}}]),
+            )
+            .await;
+        if lost {
+            world
+                .sql("update steps set claims_lost = 1 where status = 'queued'")
+                .await;
+        }
+        world.drain_until_ended(run).await;
+        assert_eq!(world.steps(run).await, ["embed: succeeded 1"]);
+        let cost = |table: &str| format!("select cost_microusd from {table} where run_id = '{}'", run.uuid());
+        let known = world.one(&cost("usage")).await;
+        assert!(known.is_some_and(|cost| cost != "0"), "the call itself has its price");
+        let step = world.one(&cost("steps")).await;
+        assert_eq!(step.is_none(), lost, "{step:?}");
+    }
 }

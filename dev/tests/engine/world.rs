@@ -304,7 +304,7 @@ impl World {
         if let Some((_, agent)) = self.agents.lock().unwrap().iter().find(|(of, _)| of == tenant) {
             return agent.clone();
         }
-        let body = json!({"name": "worker", "allowed_skills": ["http_call", "json_transform", "kv_store"],
+        let body = json!({"name": "worker", "allowed_skills": ["http_call", "json_transform", "kv_store", "voyage_embed"],
             "max_concurrent_runs": 10_000, "max_runs_per_minute": 100_000});
         let body: Body<aos::agents::NewAgent> = body::parse(body.to_string().as_bytes()).unwrap();
         let answer = aos::agents::create(&self.api, &self.engine.skills, &Self::principal(tenant), None, body)
