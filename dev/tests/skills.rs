@@ -8,7 +8,7 @@ use aos::ids::{StepId, TenantId};
 use aos::integrations::Repeat;
 use aos::integrations::upstash::{Command, Key, Upstash};
 use aos::platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse};
-use aos::skills::{Call, Endpoints, Outcome, Registry, SecretValues, Services};
+use aos::skills::{Call, Endpoints, Outcome, Registry, SecretValues, Services, registry};
 use aos::tenants::Owner;
 use aos_dev::faults::{Action, Rule};
 use aos_dev::progress::Progress;
@@ -104,7 +104,7 @@ impl Bench {
             })
             .await;
         if let Some(error) = &outcome.error {
-            let modes = &skill.contract().failure_modes;
+            let modes = registry::contract(skill.identity().name).unwrap().failure_modes;
             assert!(
                 modes.iter().any(|mode| mode.code == error.code),
                 "{} is not in the contract",

@@ -1,13 +1,14 @@
-//! `/v1/skills`.
+//! `/v1/skills`. What it serves of contracts is the committed `contracts.json`: what makes them is never part of the wasm.
 
 use std::sync::Arc;
 
 use aos::{
     problem::Problem,
-    skills::{Contract, Services, Skill},
+    skills::{Contract, Skill},
 };
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
@@ -16,31 +17,41 @@ use crate::{
     state::App,
 };
 
+/// Every contract, ordered by name.
+const CONTRACTS: &str = include_str!(concat!(env!("OUT_DIR"), "/contracts.json"));
+
 /// The skills there are.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Skills<'a> {
+pub(crate) struct Skills {
     /// Their contracts, ordered by name.
-    items: Vec<Served<'a>>,
+    items: Vec<Served>,
 }
 
 /// A skill: what it promises, and whether it can be used here.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Skill)]
-pub(crate) struct Served<'a> {
+pub(crate) struct Served {
     #[serde(flatten)]
-    contract: &'a Contract,
+    #[schema(value_type = Contract)]
+    contract: Map<String, Value>,
     /// Whether this installation has what it needs. A tenant may have brought its own along (`/v1/settings`).
     configured: bool,
 }
 
-impl<'a> Served<'a> {
-    fn new(skill: &'a dyn Skill, services: &Services) -> Self {
-        let contract = skill.contract();
-        Self {
-            configured: services.are_enough_for(contract),
+/// These of the skills.
+fn served(app: &App, is_asked_for: impl Fn(&dyn Skill) -> bool) -> Result<Vec<Served>, Refused> {
+    let contracts: Vec<Map<String, Value>> = serde_json::from_str(CONTRACTS).map_err(|error| {
+        tracing::error!(%error, "the contracts cannot be read");
+        Problem::internal()
+    })?;
+    let with_skills = app.registry.iter().zip(contracts);
+    Ok(with_skills
+        .filter(|(skill, _)| is_asked_for(*skill))
+        .map(|(skill, contract)| Served {
             contract,
-        }
-    }
+            configured: app.services().are_enough_for(skill.identity()),
+        })
+        .collect())
 }
 
 /// List skills
@@ -49,16 +60,8 @@ impl<'a> Served<'a> {
     responses((status = 200, body = Skills, description = "The contract of every skill")),
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refused> {
-    answer::json(
-        StatusCode::OK,
-        &Skills {
-            items: app
-                .registry
-                .iter()
-                .map(|skill| Served::new(skill, app.services()))
-                .collect(),
-        },
-    )
+    let items = served(&app, |_| true)?;
+    answer::json(StatusCode::OK, &Skills { items })
 }
 
 /// Read a skill
@@ -68,6 +71,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refuse
     responses((status = 200, body = Served, description = "Its contract")),
 )]
 pub(crate) async fn read(State(app): State<Arc<App>>, InPath(name): InPath<String>) -> Result<Response, Refused> {
-    let skill = app.registry.get(&name).ok_or_else(|| Problem::not_found("skill"))?;
-    answer::json(StatusCode::OK, &Served::new(skill, app.services()))
+    let mut found = served(&app, |skill| skill.identity().name == name)?;
+    let skill = found.pop().ok_or_else(|| Problem::not_found("skill"))?;
+    answer::json(StatusCode::OK, &skill)
 }

@@ -88,7 +88,7 @@ fn check_skills(allowed: &[String], skills: &Registry, errors: &mut Vec<FieldErr
     for (index, name) in allowed.iter().enumerate().take(MAX_SKILLS) {
         let at = format!("/allowed_skills/{index}");
         if skills.get(name).is_none() {
-            let known: Vec<&str> = skills.iter().map(|skill| skill.contract().name).collect();
+            let known: Vec<&str> = skills.iter().map(|skill| skill.identity().name).collect();
             errors.push(FieldError::new(
                 at,
                 "unknown_skill",

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::params::read;
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Limit},
+    contract::{Identity, Limit},
     failure::{Failure, failures},
     outcome::{Effect, Usage},
     params::{Stage, in_words},
@@ -47,14 +47,22 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "calendar_write",
+    version: "1",
+    integrations: &["r2"],
+};
+
 /// The skill `calendar_write`.
-pub struct CalendarWrite {
-    contract: Contract,
-}
+pub struct CalendarWrite;
 
 impl Skill for CalendarWrite {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -132,45 +140,39 @@ fn in_short(error: &archive::Error) -> &'static str {
     "the archive does not take the file"
 }
 
-impl Default for CalendarWrite {
-    fn default() -> Self {
-        Self {
-            contract: Contract {
-                name: "calendar_write",
-                version: "1",
-                summary: "Writes an event as an iCalendar file and gives a signed link to it.",
-                input_schema: params::schema(),
-                output_schema: json!({
-                    "type": "object",
-                    "additionalProperties": false,
-                    "required": ["link", "uid", "bytes", "expires_at"],
-                    "properties": {
-                        "link": {
-                            "type": "string",
-                            "description": "Opens the file without another credential, for whoever has it; a path where the \
-                                            installation does not know its own address."
-                        },
-                        "uid": {"type": "string", "description": "The event's own id, the same for every attempt."},
-                        "bytes": {"type": "integer", "minimum": 1},
-                        "expires_at": {"type": "string", "format": "date-time", "description": "In 7 days."}
-                    }
-                }),
-                effects: &[EffectClass::Repeatable],
-                idempotency: "The file lies under the step's id: a repeat takes its place, with the same UID.",
-                integrations: &["r2"],
-                cost_model: "Free; one object of the archive.",
-                limits: params::limits(),
-                failure_modes: CalendarFailure::modes(),
-                volatile: &["/link", "/uid", "/expires_at"],
-                example: json!({
-                    "title": "Review of the week",
-                    "start": "2026-03-02T09:00:00+01:00",
-                    "end": "2026-03-02T09:30:00+01:00",
-                    "time_zone": "Europe/Berlin",
-                    "attendees": ["ada@example.com", "grace@example.com"],
-                    "recurrence": "FREQ=WEEKLY;BYDAY=MO;COUNT=10"
-                }),
-            },
-        }
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Writes an event as an iCalendar file and gives a signed link to it.",
+        input_schema: params::schema(),
+        output_schema: json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["link", "uid", "bytes", "expires_at"],
+            "properties": {
+                "link": {
+                    "type": "string",
+                    "description": "Opens the file without another credential, for whoever has it; a path where the \
+                                    installation does not know its own address."
+                },
+                "uid": {"type": "string", "description": "The event's own id, the same for every attempt."},
+                "bytes": {"type": "integer", "minimum": 1},
+                "expires_at": {"type": "string", "format": "date-time", "description": "In 7 days."}
+            }
+        }),
+        effects: &[EffectClass::Repeatable],
+        idempotency: "The file lies under the step's id: a repeat takes its place, with the same UID.",
+        cost_model: "Free; one object of the archive.",
+        limits: params::limits(),
+        failure_modes: CalendarFailure::modes(),
+        volatile: &["/link", "/uid", "/expires_at"],
+        example: json!({
+            "title": "Review of the week",
+            "start": "2026-03-02T09:00:00+01:00",
+            "end": "2026-03-02T09:30:00+01:00",
+            "time_zone": "Europe/Berlin",
+            "attendees": ["ada@example.com", "grace@example.com"],
+            "recurrence": "FREQ=WEEKLY;BYDAY=MO;COUNT=10"
+        }),
     }
 }

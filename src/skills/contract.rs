@@ -1,4 +1,5 @@
-//! The contract of a skill, as `GET /v1/skills` serves it.
+//! The contract of a skill, as `GET /v1/skills` serves it. Contracts are large, and all that a running system asks of one is
+//! its [`Identity`]: the Worker serves the committed `contracts.json`, and what makes contracts never becomes part of it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,13 +45,24 @@ pub struct Limit {
     pub unit: &'static str,
 }
 
-/// What a skill promises.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Contract {
+/// What is known of a skill wherever it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SkillIdentity)]
+pub struct Identity {
     /// The name that plans use.
     pub name: &'static str,
     /// Version of the contract; a change that a plan could notice raises it.
     pub version: &'static str,
+    /// The integrations it needs: any one of these is enough.
+    pub integrations: &'static [&'static str],
+}
+
+/// What a skill promises.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Contract {
+    /// Which skill promises it.
+    #[serde(flatten)]
+    pub identity: Identity,
     /// One sentence.
     pub summary: &'static str,
     /// JSON Schema of `params`.
@@ -63,8 +75,6 @@ pub struct Contract {
     pub effects: &'static [EffectClass],
     /// How the effect is kept from happening twice, in words.
     pub idempotency: &'static str,
-    /// The integrations it needs: any one of these is enough.
-    pub integrations: &'static [&'static str],
     /// What a call costs, in words; prices are in the price table.
     pub cost_model: &'static str,
     /// Limits on input and output.

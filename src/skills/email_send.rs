@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::params::read;
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Limit},
+    contract::{FailureMode, Identity, Limit},
     failure::{Failure, failures},
     outcome::Effect,
     params::{Stage, in_words},
@@ -44,14 +44,22 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "email_send",
+    version: "1",
+    integrations: &["resend"],
+};
+
 /// The skill `email_send`.
-pub struct EmailSend {
-    contract: Contract,
-}
+pub struct EmailSend;
 
 impl Skill for EmailSend {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -171,58 +179,52 @@ fn modes() -> Vec<FailureMode> {
     modes
 }
 
-impl Default for EmailSend {
-    fn default() -> Self {
-        Self {
-            contract: Contract {
-                name: "email_send",
-                version: "1",
-                summary: "Sends one mail by Resend, as text, HTML or both, with attachments.",
-                input_schema: params::schema(),
-                output_schema: json!({
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Sends one mail by Resend, as text, HTML or both, with attachments.",
+        input_schema: params::schema(),
+        output_schema: json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["id", "from", "recipients"],
+            "properties": {
+                "id": {"type": "string", "description": "Resend's id of the mail."},
+                "from": {"type": "string", "description": "The sender."},
+                "recipients": {
                     "type": "object",
+                    "description": "How many there were.",
                     "additionalProperties": false,
-                    "required": ["id", "from", "recipients"],
+                    "required": ["to", "cc", "bcc"],
                     "properties": {
-                        "id": {"type": "string", "description": "Resend's id of the mail."},
-                        "from": {"type": "string", "description": "The sender."},
-                        "recipients": {
-                            "type": "object",
-                            "description": "How many there were.",
-                            "additionalProperties": false,
-                            "required": ["to", "cc", "bcc"],
-                            "properties": {
-                                "to": {"type": "integer"}, "cc": {"type": "integer"}, "bcc": {"type": "integer"}
-                            }
-                        }
+                        "to": {"type": "integer"}, "cc": {"type": "integer"}, "bcc": {"type": "integer"}
                     }
-                }),
-                effects: &[CLASS],
-                idempotency: "The step's key is sent as Resend's Idempotency-Key, the same for every attempt: a mail whose \
-                              answer was lost is not sent again. Resend forgets a key after 24 hours. Ten attempts an hour \
-                              apart end long before; an attempt of a run that was paused for a day in between could send \
-                              twice.",
-                integrations: &["resend"],
-                cost_model: "Free to the tenant but for Resend's own bill; one mail of the account's quota.",
-                limits: params::limits()
-                    .into_iter()
-                    .map(|(what, max, unit)| Limit {
-                        what,
-                        max: max as u64,
-                        unit,
-                    })
-                    .collect(),
-                failure_modes: modes(),
-                volatile: &["/id"],
-                example: json!({
-                    "to": ["Ada <ada@example.com>"],
-                    "cc": "team@example.com",
-                    "subject": "The report of today",
-                    "text": "It is attached.",
-                    "attachments": [{"filename": "report.txt", "content": "YWxsIGlzIHdlbGwK", "content_type": "text/plain"}],
-                    "tags": [{"name": "kind", "value": "report"}]
-                }),
-            },
-        }
+                }
+            }
+        }),
+        effects: &[CLASS],
+        idempotency: "The step's key is sent as Resend's Idempotency-Key, the same for every attempt: a mail whose \
+                      answer was lost is not sent again. Resend forgets a key after 24 hours. Ten attempts an hour \
+                      apart end long before; an attempt of a run that was paused for a day in between could send \
+                      twice.",
+        cost_model: "Free to the tenant but for Resend's own bill; one mail of the account's quota.",
+        limits: params::limits()
+            .into_iter()
+            .map(|(what, max, unit)| Limit {
+                what,
+                max: max as u64,
+                unit,
+            })
+            .collect(),
+        failure_modes: modes(),
+        volatile: &["/id"],
+        example: json!({
+            "to": ["Ada <ada@example.com>"],
+            "cc": "team@example.com",
+            "subject": "The report of today",
+            "text": "It is attached.",
+            "attachments": [{"filename": "report.txt", "content": "YWxsIGlzIHdlbGwK", "content_type": "text/plain"}],
+            "tags": [{"name": "kind", "value": "report"}]
+        }),
     }
 }

@@ -1,26 +1,39 @@
 //! The failures of a skill as one enum, so that its contract lists every code it can end with, and no other: an error
 //! can only be made from a failure that is in the list.
 
-use super::{contract::FailureMode, outcome::OutcomeError};
+use super::{Category, contract::FailureMode, outcome::OutcomeError};
 
 /// A failure that a contract lists.
 pub(super) trait Failure: Copy + 'static {
     /// Every failure there is.
     const ALL: &'static [Self];
 
+    /// Its code.
+    fn code(self) -> &'static str;
+
+    /// Its category.
+    fn category(self) -> Category;
+
+    /// Whether the engine tries again by itself.
+    fn is_retryable(self) -> bool;
+
+    /// When it happens, for the contract alone.
+    fn when(self) -> &'static str;
+
     /// What the contract says about it.
-    fn mode(self) -> FailureMode;
+    fn mode(self) -> FailureMode {
+        FailureMode {
+            code: self.code(),
+            category: self.category(),
+            retryable: self.is_retryable(),
+            when: self.when(),
+        }
+    }
 
     /// The error of one occurrence.
     fn error(self, message: impl Into<String>) -> OutcomeError {
-        let FailureMode {
-            code,
-            category,
-            retryable,
-            ..
-        } = self.mode();
-        let error = OutcomeError::new(category, code, message);
-        if retryable { error.retryable() } else { error }
+        let error = OutcomeError::new(self.category(), self.code(), message);
+        if self.is_retryable() { error.retryable() } else { error }
     }
 
     /// The contract's list.
@@ -45,12 +58,20 @@ macro_rules! failures {
         impl Failure for $name {
             const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            fn mode(self) -> FailureMode {
-                match self {
-                    $(Self::$variant => FailureMode {
-                        code: $code, category: $category, retryable: $retryable, when: $when,
-                    },)*
-                }
+            fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            fn category(self) -> Category {
+                match self { $(Self::$variant => $category,)* }
+            }
+
+            fn is_retryable(self) -> bool {
+                match self { $(Self::$variant => $retryable,)* }
+            }
+
+            fn when(self) -> &'static str {
+                match self { $(Self::$variant => $when,)* }
             }
         }
     };

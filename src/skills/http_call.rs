@@ -24,7 +24,7 @@ use self::{
 use super::{
     Call, Category, Contract, EffectClass, Outcome, OutcomeError, SecretValues, Skill,
     address_guard::{AddressRules, MAX_URL_BYTES},
-    contract::{FailureMode, Limit},
+    contract::{Identity, Limit},
     failure::{Failure, failures},
     outcome::Effect,
     params::Stage,
@@ -59,16 +59,25 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "http_call",
+    version: "1",
+    integrations: &[],
+};
+
 /// The skill `http_call`.
 pub struct HttpCall {
-    contract: Contract,
     /// What plans are checked against.
     rules: Arc<AddressRules>,
 }
 
 impl Skill for HttpCall {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -190,78 +199,77 @@ fn stopped_error(stopped: Stopped, class: EffectClass, was_answered: bool) -> Ou
 impl HttpCall {
     /// The skill; plans are checked against `rules`, calls against the rules of their services.
     pub fn new(rules: Arc<AddressRules>) -> Self {
-        Self {
-            rules,
-            contract: Contract {
-                name: "http_call",
-                version: "1",
-                summary: "Sends one HTTP request to a public API and gives its answer.",
-                input_schema: params::schema(),
-                output_schema: answer::schema(),
-                effects: &[EffectClass::Read, EffectClass::Repeatable, EffectClass::Once],
-                idempotency: "POST, PUT, PATCH and DELETE carry the step's Idempotency-Key, the same for every attempt, unless \
-                              the plan sets one. GET, HEAD, OPTIONS, PUT and DELETE are tried again as HTTP defines them; POST \
-                              and PATCH only if `idempotent` promises that the target honours the key, else a lost answer \
-                              is unknown_effect.",
-                integrations: &[],
-                cost_model: "Free; per hop one outside request, and two or more to look its name up.",
-                limits: vec![
-                    Limit {
-                        what: "url",
-                        max: MAX_URL_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "headers",
-                        max: web::MAX_HEADERS as u64,
-                        unit: "items",
-                    },
-                    Limit {
-                        what: "query",
-                        max: params::MAX_QUERY as u64,
-                        unit: "items",
-                    },
-                    Limit {
-                        what: "body",
-                        max: params::MAX_BODY_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "json",
-                        max: params::MAX_BODY_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "timeout_ms",
-                        max: params::MAX_TIMEOUT_MS as u64,
-                        unit: "ms",
-                    },
-                    Limit {
-                        what: "redirects",
-                        max: redirects::MAX_REDIRECTS as u64,
-                        unit: "items",
-                    },
-                    Limit {
-                        what: "output.body",
-                        max: MAX_ARCHIVED_ANSWER_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "output.body without an archive",
-                        max: MAX_ANSWER_BYTES as u64,
-                        unit: "bytes",
-                    },
-                ],
-                failure_modes: [WebFailure::modes(), HttpFailure::modes()].concat(),
-                volatile: &["/headers/*"],
-                example: json!({
-                    "method": "POST",
-                    "url": "https://api.example.com/v1/orders",
-                    "headers": {"Accept": "application/json"},
-                    "json": {"item": "pear", "count": 3},
-                    "timeout_ms": 10_000
-                }),
+        Self { rules }
+    }
+}
+
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Sends one HTTP request to a public API and gives its answer.",
+        input_schema: params::schema(),
+        output_schema: answer::schema(),
+        effects: &[EffectClass::Read, EffectClass::Repeatable, EffectClass::Once],
+        idempotency: "POST, PUT, PATCH and DELETE carry the step's Idempotency-Key, the same for every attempt, unless \
+                      the plan sets one. GET, HEAD, OPTIONS, PUT and DELETE are tried again as HTTP defines them; POST \
+                      and PATCH only if `idempotent` promises that the target honours the key, else a lost answer \
+                      is unknown_effect.",
+        cost_model: "Free; per hop one outside request, and two or more to look its name up.",
+        limits: vec![
+            Limit {
+                what: "url",
+                max: MAX_URL_BYTES as u64,
+                unit: "bytes",
             },
-        }
+            Limit {
+                what: "headers",
+                max: web::MAX_HEADERS as u64,
+                unit: "items",
+            },
+            Limit {
+                what: "query",
+                max: params::MAX_QUERY as u64,
+                unit: "items",
+            },
+            Limit {
+                what: "body",
+                max: params::MAX_BODY_BYTES as u64,
+                unit: "bytes",
+            },
+            Limit {
+                what: "json",
+                max: params::MAX_BODY_BYTES as u64,
+                unit: "bytes",
+            },
+            Limit {
+                what: "timeout_ms",
+                max: params::MAX_TIMEOUT_MS as u64,
+                unit: "ms",
+            },
+            Limit {
+                what: "redirects",
+                max: redirects::MAX_REDIRECTS as u64,
+                unit: "items",
+            },
+            Limit {
+                what: "output.body",
+                max: MAX_ARCHIVED_ANSWER_BYTES as u64,
+                unit: "bytes",
+            },
+            Limit {
+                what: "output.body without an archive",
+                max: MAX_ANSWER_BYTES as u64,
+                unit: "bytes",
+            },
+        ],
+        failure_modes: [WebFailure::modes(), HttpFailure::modes()].concat(),
+        volatile: &["/headers/*"],
+        example: json!({
+            "method": "POST",
+            "url": "https://api.example.com/v1/orders",
+            "headers": {"Accept": "application/json"},
+            "json": {"item": "pear", "count": 3},
+            "timeout_ms": 10_000
+        }),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Limit},
+    contract::{Identity, Limit},
     failure::{Failure, failures},
     jmespath::{self, Expression, MAX_EXPRESSION_BYTES},
     params::{self, Field, Reader, Stage},
@@ -17,10 +17,14 @@ const MAX_JSON_BYTES: usize = 1024 * 1024;
 /// The most expressions of a mapping.
 const MAX_MAPPING: usize = 100;
 
+const IDENTITY: Identity = Identity {
+    name: "json_transform",
+    version: "1",
+    integrations: &[],
+};
+
 /// The skill `json_transform`.
-pub struct JsonTransform {
-    contract: Contract,
-}
+pub struct JsonTransform;
 
 failures! {
     /// How a transform can fail.
@@ -164,8 +168,12 @@ fn too_large() -> (TransformFailure, String) {
 }
 
 impl Skill for JsonTransform {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -189,51 +197,45 @@ impl Skill for JsonTransform {
     }
 }
 
-impl Default for JsonTransform {
-    fn default() -> Self {
-        Self {
-            contract: Contract {
-                name: "json_transform",
-                version: "1",
-                summary: "Computes a JSON value from another one with JMESPath, or an object with one expression per field.",
-                input_schema: schema(),
-                output_schema: json!({
-                    "description": "What the expression gives (null if it finds nothing), or an object with the fields of the mapping."
-                }),
-                effects: &[EffectClass::Pure],
-                idempotency: "Pure: the same params give the same output.",
-                integrations: &[],
-                cost_model: "Free.",
-                limits: vec![
-                    Limit {
-                        what: "input",
-                        max: MAX_JSON_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "expression",
-                        max: MAX_EXPRESSION_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "mapping",
-                        max: MAX_MAPPING as u64,
-                        unit: "items",
-                    },
-                    Limit {
-                        what: "output",
-                        max: MAX_JSON_BYTES as u64,
-                        unit: "bytes",
-                    },
-                ],
-                failure_modes: TransformFailure::modes(),
-                volatile: &[],
-                example: json!({
-                    "input": {"items": [{"name": "pear", "price": 3}, {"name": "fig", "price": 5}]},
-                    "mapping": {"names": "items[*].name", "total": "sum(items[*].price)", "dearest": "max_by(items, &price).name"}
-                }),
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Computes a JSON value from another one with JMESPath, or an object with one expression per field.",
+        input_schema: schema(),
+        output_schema: json!({
+            "description": "What the expression gives (null if it finds nothing), or an object with the fields of the mapping."
+        }),
+        effects: &[EffectClass::Pure],
+        idempotency: "Pure: the same params give the same output.",
+        cost_model: "Free.",
+        limits: vec![
+            Limit {
+                what: "input",
+                max: MAX_JSON_BYTES as u64,
+                unit: "bytes",
             },
-        }
+            Limit {
+                what: "expression",
+                max: MAX_EXPRESSION_BYTES as u64,
+                unit: "bytes",
+            },
+            Limit {
+                what: "mapping",
+                max: MAX_MAPPING as u64,
+                unit: "items",
+            },
+            Limit {
+                what: "output",
+                max: MAX_JSON_BYTES as u64,
+                unit: "bytes",
+            },
+        ],
+        failure_modes: TransformFailure::modes(),
+        volatile: &[],
+        example: json!({
+            "input": {"items": [{"name": "pear", "price": 3}, {"name": "fig", "price": 5}]},
+            "mapping": {"names": "items[*].name", "total": "sum(items[*].price)", "dearest": "max_by(items, &price).name"}
+        }),
     }
 }
 

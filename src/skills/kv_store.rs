@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::params::{Operation, Params, Write, read};
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Limit},
+    contract::{Identity, Limit},
     failure::{Failure, failures},
     outcome::{Effect, OutcomeError, Usage},
     params::{Field, Stage, in_words},
@@ -75,14 +75,22 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "kv_store",
+    version: "1",
+    integrations: &["upstash"],
+};
+
 /// The skill `kv_store`.
-pub struct KvStore {
-    contract: Contract,
-}
+pub struct KvStore;
 
 impl Skill for KvStore {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -219,63 +227,57 @@ fn provider_error(error: upstash::Error) -> OutcomeError {
     failure.error(error.to_string()).from_provider("upstash", None)
 }
 
-impl Default for KvStore {
-    fn default() -> Self {
-        Self {
-            contract: Contract {
-                name: "kv_store",
-                version: "1",
-                summary: "Keeps JSON values under keys of the tenant's own, with expiry, counters and compare-and-set.",
-                input_schema: params::schema(),
-                output_schema: json!({
-                    "type": "object",
-                    "description": "One or two of these, by op.",
-                    "additionalProperties": false,
-                    "properties": {
-                        "found": {"type": "boolean", "description": "get: whether there is such a key."},
-                        "value": {"description": "get: the value, or null; incr and decr: the number after it."},
-                        "exists": {"type": "boolean", "description": "exists and ttl: whether there is such a key."},
-                        "ttl_s": {
-                            "type": ["integer", "null"],
-                            "description": "ttl: the seconds until it expires, or null if it never does or is not there."
-                        },
-                        "stored": {"type": "boolean", "description": "set: always true."},
-                        "swapped": {"type": "boolean", "description": "cas: whether the value was as expected and was replaced."},
-                        "deleted": {"type": "boolean", "description": "delete: whether there was such a key."},
-                        "updated": {"type": "boolean", "description": "expire: whether there was such a key."}
-                    }
-                }),
-                effects: &[EffectClass::Read, EffectClass::Repeatable],
-                idempotency: "A write happens once per step: a step that is tried again within 24 hours gets the first \
-                              result and changes nothing.",
-                integrations: &["upstash"],
-                cost_model: "Free to the tenant; one request to Upstash per call.",
-                limits: vec![
-                    Limit {
-                        what: "key",
-                        max: params::MAX_KEY_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "value",
-                        max: params::MAX_VALUE_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "expected",
-                        max: params::MAX_VALUE_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "ttl_s",
-                        max: params::MAX_TTL_S as u64,
-                        unit: "s",
-                    },
-                ],
-                failure_modes: KvFailure::modes(),
-                volatile: &["/ttl_s"],
-                example: json!({"op": "set", "key": "greeting/last", "value": {"text": "hello"}, "ttl_s": 3600}),
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Keeps JSON values under keys of the tenant's own, with expiry, counters and compare-and-set.",
+        input_schema: params::schema(),
+        output_schema: json!({
+            "type": "object",
+            "description": "One or two of these, by op.",
+            "additionalProperties": false,
+            "properties": {
+                "found": {"type": "boolean", "description": "get: whether there is such a key."},
+                "value": {"description": "get: the value, or null; incr and decr: the number after it."},
+                "exists": {"type": "boolean", "description": "exists and ttl: whether there is such a key."},
+                "ttl_s": {
+                    "type": ["integer", "null"],
+                    "description": "ttl: the seconds until it expires, or null if it never does or is not there."
+                },
+                "stored": {"type": "boolean", "description": "set: always true."},
+                "swapped": {"type": "boolean", "description": "cas: whether the value was as expected and was replaced."},
+                "deleted": {"type": "boolean", "description": "delete: whether there was such a key."},
+                "updated": {"type": "boolean", "description": "expire: whether there was such a key."}
+            }
+        }),
+        effects: &[EffectClass::Read, EffectClass::Repeatable],
+        idempotency: "A write happens once per step: a step that is tried again within 24 hours gets the first \
+                      result and changes nothing.",
+        cost_model: "Free to the tenant; one request to Upstash per call.",
+        limits: vec![
+            Limit {
+                what: "key",
+                max: params::MAX_KEY_BYTES as u64,
+                unit: "bytes",
             },
-        }
+            Limit {
+                what: "value",
+                max: params::MAX_VALUE_BYTES as u64,
+                unit: "bytes",
+            },
+            Limit {
+                what: "expected",
+                max: params::MAX_VALUE_BYTES as u64,
+                unit: "bytes",
+            },
+            Limit {
+                what: "ttl_s",
+                max: params::MAX_TTL_S as u64,
+                unit: "s",
+            },
+        ],
+        failure_modes: KvFailure::modes(),
+        volatile: &["/ttl_s"],
+        example: json!({"op": "set", "key": "greeting/last", "value": {"text": "hello"}, "ttl_s": 3600}),
     }
 }

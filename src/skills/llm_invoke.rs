@@ -17,7 +17,7 @@ use self::{
 };
 use super::{
     Call, Category, Contract, EffectClass, Outcome, OutcomeError, Skill,
-    contract::{FailureMode, Limit},
+    contract::{Identity, Limit},
     failure::{Failure, failures},
     params::{Stage, in_words},
     provider::{ProviderFailure, Stopped},
@@ -53,9 +53,14 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "llm_invoke",
+    version: "1",
+    integrations: &["anthropic", "openai"],
+};
+
 /// The skill `llm_invoke`.
 pub struct LlmInvoke {
-    contract: Contract,
     idle: Duration,
 }
 
@@ -63,13 +68,17 @@ impl LlmInvoke {
     /// The same with another limit on the silence within an answer.
     #[must_use]
     pub fn with_idle(self, idle: Duration) -> Self {
-        Self { idle, ..self }
+        Self { idle }
     }
 }
 
 impl Skill for LlmInvoke {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -213,23 +222,18 @@ fn error(stop: &Stop) -> OutcomeError {
 
 impl Default for LlmInvoke {
     fn default() -> Self {
-        Self {
-            contract: contract(),
-            idle: IDLE,
-        }
+        Self { idle: IDLE }
     }
 }
 
 fn contract() -> Contract {
     Contract {
-        name: "llm_invoke",
-        version: "1",
+        identity: IDENTITY,
         summary: "Asks a language model of Anthropic or OpenAI, for text or for a JSON object by a schema.",
         input_schema: params::schema(),
         output_schema: output_schema(),
         effects: &[EffectClass::Read],
         idempotency: "Changes nothing outside. Each try is answered anew, and billed.",
-        integrations: &["anthropic", "openai"],
         cost_model: "By the price table, per token read and written, failed tries that were billed included. Unknown for a \
                      model without a price, and for a try whose answer was lost before the provider said what it used.",
         limits: vec![

@@ -32,7 +32,7 @@ use serde_json::Value;
 use url::Url;
 
 pub use self::{
-    contract::{Contract, EffectClass},
+    contract::{Contract, EffectClass, Identity},
     outcome::{Category, Outcome, OutcomeError, OutcomeStatus},
     postgres_query::QueryDatabases,
     registry::Registry,
@@ -143,8 +143,8 @@ impl Services {
 
 impl Services {
     /// Whether the installation has what a skill needs. A tenant may have brought its own along.
-    pub fn are_enough_for(&self, contract: &Contract) -> bool {
-        contract.integrations.is_empty() || contract.integrations.iter().any(|name| self.is_configured(name))
+    pub fn are_enough_for(&self, skill: Identity) -> bool {
+        skill.integrations.is_empty() || skill.integrations.iter().any(|name| self.is_configured(name))
     }
 
     fn is_configured(&self, integration: &str) -> bool {
@@ -202,8 +202,13 @@ impl<'a> Call<'a> {
 
 /// Something an agent can do.
 pub trait Skill: Send + Sync {
-    /// What it promises; the same for every call.
-    fn contract(&self) -> &Contract;
+    /// What it is known by.
+    fn identity(&self) -> Identity;
+
+    /// What it promises; the same for every call. Not for a running system to ask: no `dyn Skill` has it.
+    fn contract() -> Contract
+    where
+        Self: Sized;
 
     /// Checks params as they stand in a plan: a string that holds a reference (`{{…}}`) passes every check that its
     /// value could pass once resolved. Pointers in the errors are relative to the params (`/url`).

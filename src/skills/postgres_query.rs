@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     Call, Contract, EffectClass, Outcome, Skill,
-    contract::Limit,
+    contract::{Identity, Limit},
     failure::Failure,
     outcome::IntegrationCall,
     params::{Field, Stage, in_words},
@@ -43,14 +43,22 @@ const MAX_STATEMENT: Duration = Duration::from_secs(30);
 /// What is left of the step's time for the way there and back, at most.
 const MAX_WAY: Duration = Duration::from_secs(1);
 
+const IDENTITY: Identity = Identity {
+    name: "postgres_query",
+    version: "1",
+    integrations: &[PROVIDER],
+};
+
 /// The skill `postgres_query`.
-pub struct PostgresQuery {
-    contract: Contract,
-}
+pub struct PostgresQuery;
 
 impl Skill for PostgresQuery {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -167,42 +175,36 @@ async fn ask(call: &Call<'_>, neon: &Neon, held: Held<'_>, query: &Query<'_>, ma
     }
 }
 
-impl Default for PostgresQuery {
-    fn default() -> Self {
-        let limit = |what, max: usize, unit| Limit {
-            what,
-            max: max as u64,
-            unit,
-        };
-        Self {
-            contract: Contract {
-                name: "postgres_query",
-                version: "1",
-                summary: "Reads rows of the tenant's own Neon database with one SQL query, which can change nothing there.",
-                input_schema: params::schema(),
-                output_schema: output_schema(),
-                effects: &[EffectClass::Read],
-                idempotency: "A query runs in a read-only transaction that is always rolled back: it may be repeated at will.",
-                integrations: &[PROVIDER],
-                cost_model: "Free to the tenant; one request to Neon per call, billed to the project that is queried.",
-                limits: vec![
-                    limit("sql", params::MAX_SQL_BYTES, "bytes"),
-                    limit("params", params::MAX_PARAMS, "items"),
-                    limit("params", params::MAX_PARAMS_BYTES, "bytes"),
-                    limit("max_rows", params::MAX_ROWS.unsigned_abs() as usize, "items"),
-                    limit("rows", MAX_ROW_BYTES, "bytes"),
-                    limit("statement_timeout", MAX_STATEMENT.as_secs() as usize, "s"),
-                ],
-                failure_modes: QueryFailure::modes(),
-                // Rows are what they are when they are read: none of it is left out.
-                volatile: &[],
-                example: json!({
-                    "sql": "select name, price_cents from items where price_cents < $1 order by price_cents",
-                    "params": [500],
-                    "max_rows": 10
-                }),
-            },
-        }
+fn contract() -> Contract {
+    let limit = |what, max: usize, unit| Limit {
+        what,
+        max: max as u64,
+        unit,
+    };
+    Contract {
+        identity: IDENTITY,
+        summary: "Reads rows of the tenant's own Neon database with one SQL query, which can change nothing there.",
+        input_schema: params::schema(),
+        output_schema: output_schema(),
+        effects: &[EffectClass::Read],
+        idempotency: "A query runs in a read-only transaction that is always rolled back: it may be repeated at will.",
+        cost_model: "Free to the tenant; one request to Neon per call, billed to the project that is queried.",
+        limits: vec![
+            limit("sql", params::MAX_SQL_BYTES, "bytes"),
+            limit("params", params::MAX_PARAMS, "items"),
+            limit("params", params::MAX_PARAMS_BYTES, "bytes"),
+            limit("max_rows", params::MAX_ROWS.unsigned_abs() as usize, "items"),
+            limit("rows", MAX_ROW_BYTES, "bytes"),
+            limit("statement_timeout", MAX_STATEMENT.as_secs() as usize, "s"),
+        ],
+        failure_modes: QueryFailure::modes(),
+        // Rows are what they are when they are read: none of it is left out.
+        volatile: &[],
+        example: json!({
+            "sql": "select name, price_cents from items where price_cents < $1 order by price_cents",
+            "params": [500],
+            "max_rows": 10
+        }),
     }
 }
 

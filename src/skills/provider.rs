@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::{
     Call, Category, EffectClass, Outcome, OutcomeError,
-    contract::FailureMode,
     failure::{Failure, failures},
     outcome::IntegrationCall,
 };
@@ -275,7 +274,7 @@ impl IntegrationCall {
     pub(super) fn failed(self, error: &ProviderError, class: EffectClass) -> Self {
         Self {
             provider_status: error.status,
-            code: Some(ProviderFailure::of(error.kind, class).mode().code.into()),
+            code: Some(ProviderFailure::of(error.kind, class).code().into()),
             ..self.with_traffic(&error.traffic)
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::params::read;
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Limit},
+    contract::{FailureMode, Identity, Limit},
     failure::{Failure, failures},
     outcome::Effect,
     params::{Stage, in_words},
@@ -41,14 +41,22 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "slack_send",
+    version: "1",
+    integrations: &["slack"],
+};
+
 /// The skill `slack_send`.
-pub struct SlackSend {
-    contract: Contract,
-}
+pub struct SlackSend;
 
 impl Skill for SlackSend {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -127,45 +135,39 @@ fn modes() -> Vec<FailureMode> {
     modes
 }
 
-impl Default for SlackSend {
-    fn default() -> Self {
-        Self {
-            contract: Contract {
-                name: "slack_send",
-                version: "1",
-                summary: "Posts one message to the channel of an incoming webhook of Slack.",
-                input_schema: params::schema(),
-                output_schema: json!({
-                    "type": "object",
-                    "additionalProperties": false,
-                    "required": ["posted"],
-                    "properties": {"posted": {"type": "boolean", "description": "Always true: Slack says no more."}}
-                }),
-                effects: &[CLASS],
-                idempotency: "Slack has no idempotency key; the ledger of effects is ours. What Slack refused, and what was \
-                              never sent, may be tried again; a message whose answer was lost is unknown_effect and is not \
-                              posted again by itself.",
-                integrations: &["slack"],
-                cost_model: "Free; one message of the webhook's about one a second.",
-                limits: params::limits()
-                    .into_iter()
-                    .map(|(what, max, unit)| Limit {
-                        what,
-                        max: max as u64,
-                        unit,
-                    })
-                    .collect(),
-                failure_modes: modes(),
-                volatile: &[],
-                example: json!({
-                    "text": "The report of today is there.",
-                    "blocks": [
-                        {"type": "header", "text": {"type": "plain_text", "text": "The report of today"}},
-                        {"type": "section", "text": {"type": "mrkdwn", "text": "All is *well*."}}
-                    ],
-                    "thread": "1764331200.000100"
-                }),
-            },
-        }
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Posts one message to the channel of an incoming webhook of Slack.",
+        input_schema: params::schema(),
+        output_schema: json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["posted"],
+            "properties": {"posted": {"type": "boolean", "description": "Always true: Slack says no more."}}
+        }),
+        effects: &[CLASS],
+        idempotency: "Slack has no idempotency key; the ledger of effects is ours. What Slack refused, and what was \
+                      never sent, may be tried again; a message whose answer was lost is unknown_effect and is not \
+                      posted again by itself.",
+        cost_model: "Free; one message of the webhook's about one a second.",
+        limits: params::limits()
+            .into_iter()
+            .map(|(what, max, unit)| Limit {
+                what,
+                max: max as u64,
+                unit,
+            })
+            .collect(),
+        failure_modes: modes(),
+        volatile: &[],
+        example: json!({
+            "text": "The report of today is there.",
+            "blocks": [
+                {"type": "header", "text": {"type": "plain_text", "text": "The report of today"}},
+                {"type": "section", "text": {"type": "mrkdwn", "text": "All is *well*."}}
+            ],
+            "thread": "1764331200.000100"
+        }),
     }
 }

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Call, Endpoints, Outcome, SecretValues, Services, Skill, address_guard::AddressRules};
+use super::{Call, Endpoints, Outcome, SecretValues, Services, Skill, address_guard::AddressRules, registry};
 use crate::{
     archive::Archive,
     ids::{RunId, StepId, TenantId},
@@ -224,10 +224,10 @@ pub(super) fn response(status: u16, headers: &[(&str, &str)], body: Bytes) -> Fe
 /// An outcome's error must be one that the contract lists, with the category and the retry it promises.
 pub(super) fn assert_listed(skill: &dyn Skill, outcome: &Outcome) {
     let Some(error) = &outcome.error else { return };
-    let mode = skill
-        .contract()
+    let mode = registry::contract(skill.identity().name)
+        .unwrap()
         .failure_modes
-        .iter()
+        .into_iter()
         .find(|mode| mode.code == error.code);
     let mode = mode.unwrap_or_else(|| panic!("{} is not in the contract", error.code));
     assert_eq!(

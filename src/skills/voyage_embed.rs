@@ -15,7 +15,7 @@ use self::{
 };
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Limit},
+    contract::{FailureMode, Identity, Limit},
     failure::{Failure, failures},
     params::{Stage, in_words},
     provider::{self, ProviderFailure, Stopped},
@@ -47,14 +47,22 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "voyage_embed",
+    version: "1",
+    integrations: &["voyage"],
+};
+
 /// The skill `voyage_embed`.
-pub struct VoyageEmbed {
-    contract: Contract,
-}
+pub struct VoyageEmbed;
 
 impl Skill for VoyageEmbed {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -153,51 +161,45 @@ fn modes() -> Vec<FailureMode> {
     modes
 }
 
-impl Default for VoyageEmbed {
-    fn default() -> Self {
-        Self {
-            contract: Contract {
-                name: "voyage_embed",
-                version: "1",
-                summary: "Gives the vectors of texts, to search and compare them by meaning.",
-                input_schema: params::schema(),
-                output_schema: json!({
-                    "type": "object",
-                    "additionalProperties": false,
-                    "required": ["model", "dimensions", "embeddings", "total_tokens"],
-                    "properties": {
-                        "model": {"type": "string", "description": "The model that was asked for."},
-                        "dimensions": {"type": "integer", "description": "Numbers of each vector."},
-                        "embeddings": {
-                            "type": "array",
-                            "items": {"type": "array", "items": {"type": "number"}},
-                            "description": "One vector for each text, in the order of the texts. Over 64 KiB they are in \
-                                            the archive; over 4 MiB together no later step can refer to them."
-                        },
-                        "total_tokens": {"type": "integer", "description": "What Voyage counted, and bills."}
-                    }
-                }),
-                effects: &[CLASS],
-                idempotency: "Reads: a repeat changes nothing, and is billed again.",
-                integrations: &["voyage"],
-                cost_model: "Per token, by the price table; also the parts that were answered before another one failed.",
-                limits: params::limits()
-                    .into_iter()
-                    .map(|(what, max, unit)| Limit {
-                        what,
-                        max: max as u64,
-                        unit,
-                    })
-                    .collect(),
-                failure_modes: modes(),
-                // The provider computes in floats, on whatever machine is free.
-                volatile: &["/embeddings"],
-                example: json!({
-                    "input": ["A pear is a fruit.", "A wrench is a tool."],
-                    "model": "voyage-3",
-                    "input_type": "document"
-                }),
-            },
-        }
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Gives the vectors of texts, to search and compare them by meaning.",
+        input_schema: params::schema(),
+        output_schema: json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["model", "dimensions", "embeddings", "total_tokens"],
+            "properties": {
+                "model": {"type": "string", "description": "The model that was asked for."},
+                "dimensions": {"type": "integer", "description": "Numbers of each vector."},
+                "embeddings": {
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "number"}},
+                    "description": "One vector for each text, in the order of the texts. Over 64 KiB they are in \
+                                    the archive; over 4 MiB together no later step can refer to them."
+                },
+                "total_tokens": {"type": "integer", "description": "What Voyage counted, and bills."}
+            }
+        }),
+        effects: &[CLASS],
+        idempotency: "Reads: a repeat changes nothing, and is billed again.",
+        cost_model: "Per token, by the price table; also the parts that were answered before another one failed.",
+        limits: params::limits()
+            .into_iter()
+            .map(|(what, max, unit)| Limit {
+                what,
+                max: max as u64,
+                unit,
+            })
+            .collect(),
+        failure_modes: modes(),
+        // The provider computes in floats, on whatever machine is free.
+        volatile: &["/embeddings"],
+        example: json!({
+            "input": ["A pear is a fruit.", "A wrench is a tool."],
+            "model": "voyage-3",
+            "input_type": "document"
+        }),
     }
 }

@@ -20,7 +20,7 @@ use self::params::{Request, read};
 use super::{
     Call, Category, Contract, EffectClass, Outcome, OutcomeError, Skill,
     address_guard::{AddressRules, MAX_URL_BYTES},
-    contract::{FailureMode, Limit},
+    contract::{Identity, Limit},
     failure::{Failure, failures},
     outcome::Effect,
     params::Stage,
@@ -45,16 +45,25 @@ failures! {
     }
 }
 
+const IDENTITY: Identity = Identity {
+    name: "webhook_send",
+    version: "1",
+    integrations: &["webhooks"],
+};
+
 /// The skill `webhook_send`.
 pub struct WebhookSend {
-    contract: Contract,
     /// What plans are checked against.
     rules: Arc<AddressRules>,
 }
 
 impl Skill for WebhookSend {
-    fn contract(&self) -> &Contract {
-        &self.contract
+    fn identity(&self) -> Identity {
+        IDENTITY
+    }
+
+    fn contract() -> Contract {
+        contract()
     }
 
     fn check(&self, params: &Value) -> Result<(), Vec<FieldError>> {
@@ -166,51 +175,50 @@ async fn send(request: Request, key: &SigningKey, call: &Call<'_>) -> Outcome {
 impl WebhookSend {
     /// The skill; plans are checked against `rules`, calls against the rules of their services.
     pub fn new(rules: Arc<AddressRules>) -> Self {
-        Self {
-            rules,
-            contract: Contract {
-                name: "webhook_send",
-                version: "1",
-                summary: "Sends a signed webhook (Standard Webhooks) to a receiver.",
-                input_schema: params::schema(),
-                output_schema: json!({
-                    "type": "object",
-                    "additionalProperties": false,
-                    "required": ["status", "webhook_id"],
-                    "properties": {
-                        "status": {"type": "integer", "minimum": 200, "maximum": 299},
-                        "webhook_id": {"type": "string", "description": "What the receiver knows the message by."}
-                    }
-                }),
-                effects: &[EffectClass::Repeatable],
-                idempotency: "Every attempt carries the step's key as webhook-id, by which receivers take a message once.",
-                integrations: &["webhooks"],
-                cost_model: "Free; one outside request, and two or more to look the receiver's name up.",
-                limits: vec![
-                    Limit {
-                        what: "url",
-                        max: MAX_URL_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "payload",
-                        max: params::MAX_PAYLOAD_BYTES as u64,
-                        unit: "bytes",
-                    },
-                    Limit {
-                        what: "headers",
-                        max: web::MAX_HEADERS as u64,
-                        unit: "items",
-                    },
-                ],
-                failure_modes: [WebFailure::modes_of_repeatable(), WebhookFailure::modes()].concat(),
-                volatile: &["/webhook_id"],
-                example: json!({
-                    "url": "https://hooks.example.com/orders",
-                    "payload": {"type": "order.shipped", "data": {"order": 17}},
-                    "headers": {"X-Environment": "staging"}
-                }),
+        Self { rules }
+    }
+}
+
+fn contract() -> Contract {
+    Contract {
+        identity: IDENTITY,
+        summary: "Sends a signed webhook (Standard Webhooks) to a receiver.",
+        input_schema: params::schema(),
+        output_schema: json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["status", "webhook_id"],
+            "properties": {
+                "status": {"type": "integer", "minimum": 200, "maximum": 299},
+                "webhook_id": {"type": "string", "description": "What the receiver knows the message by."}
+            }
+        }),
+        effects: &[EffectClass::Repeatable],
+        idempotency: "Every attempt carries the step's key as webhook-id, by which receivers take a message once.",
+        cost_model: "Free; one outside request, and two or more to look the receiver's name up.",
+        limits: vec![
+            Limit {
+                what: "url",
+                max: MAX_URL_BYTES as u64,
+                unit: "bytes",
             },
-        }
+            Limit {
+                what: "payload",
+                max: params::MAX_PAYLOAD_BYTES as u64,
+                unit: "bytes",
+            },
+            Limit {
+                what: "headers",
+                max: web::MAX_HEADERS as u64,
+                unit: "items",
+            },
+        ],
+        failure_modes: [WebFailure::modes_of_repeatable(), WebhookFailure::modes()].concat(),
+        volatile: &["/webhook_id"],
+        example: json!({
+            "url": "https://hooks.example.com/orders",
+            "payload": {"type": "order.shipped", "data": {"order": 17}},
+            "headers": {"X-Environment": "staging"}
+        }),
     }
 }

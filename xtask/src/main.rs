@@ -40,7 +40,7 @@ enum Command {
     Build,
     /// Apply the migrations to the database of DATABASE_URL_DIRECT and make the Worker's users
     Migrate(migrate::Arguments),
-    /// Write openapi.json from the code
+    /// Write openapi.json and contracts.json from the code
     Openapi(openapi::Arguments),
     /// Migrate (if DATABASE_URL_DIRECT is set), upload the Worker to Cloudflare, and see that it is ready
     Deploy(deploy::Arguments),

@@ -1,5 +1,6 @@
-//! `cargo xtask openapi`: `openapi.json`, which is committed, from the code, which is the truth.
-//! The Worker's crate is asked through its example, so that the commands compile without it.
+//! `cargo xtask openapi`: the committed descriptions, from the code, which is the truth: `openapi.json` of the API and
+//! `contracts.json` of the skills.
+//! The Worker's crate is asked through its examples, so that the commands compile without it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,32 +8,37 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use aos_dev::paths::repository;
 
+/// The files, each with the example that prints it.
+const DESCRIPTIONS: [(&str, &str); 2] = [("openapi.json", "openapi"), ("contracts.json", "contracts")];
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Change nothing; fail if the file is not what the code says
+    /// Change nothing; fail if a file is not what the code says
     #[arg(long)]
     check: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let current = from_code().await?;
-    if arguments.check {
-        check(&current)?;
-    } else {
-        std::fs::write(file(), current)?;
-        eprintln!("Wrote openapi.json.");
+    for (name, example) in DESCRIPTIONS {
+        let current = from_code(example).await?;
+        if arguments.check {
+            check(name, &current)?;
+        } else {
+            std::fs::write(file(name), current)?;
+            eprintln!("Wrote {name}.");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn file() -> PathBuf {
-    repository().join("openapi.json")
+fn file(name: &str) -> PathBuf {
+    repository().join(name)
 }
 
-async fn from_code() -> Result<String> {
+async fn from_code(example: &str) -> Result<String> {
     let mut cargo = tokio::process::Command::new("cargo");
     cargo
-        .args(["run", "--quiet", "--package", "aos-worker", "--example", "openapi"])
+        .args(["run", "--quiet", "--package", "aos-worker", "--example", example])
         .current_dir(repository());
     let output = cargo
         .stderr(std::process::Stdio::inherit())
@@ -45,17 +51,15 @@ async fn from_code() -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn check(current: &str) -> Result<()> {
-    let committed = std::fs::read_to_string(file()).context("cannot read openapi.json")?;
+fn check(name: &str, current: &str) -> Result<()> {
+    let committed = std::fs::read_to_string(file(name)).with_context(|| format!("cannot read {name}"))?;
     let mut pairs = committed.lines().zip(current.lines()).enumerate();
     if let Some((number, (old, new))) = pairs.find(|(_, (old, new))| old != new) {
         let number = number + 1;
-        bail!(
-            "openapi.json is out of date: line {number} is\n  {old}\nand should be\n  {new}\nRun `cargo xtask openapi`."
-        );
+        bail!("{name} is out of date: line {number} is\n  {old}\nand should be\n  {new}\nRun `cargo xtask openapi`.");
     }
     if committed != current {
-        bail!("openapi.json is out of date: it is longer or shorter than it should be. Run `cargo xtask openapi`.");
+        bail!("{name} is out of date: it is longer or shorter than it should be. Run `cargo xtask openapi`.");
     }
     Ok(())
 }

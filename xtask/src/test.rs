@@ -71,7 +71,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let built = stages.check("Worker build", build).await;
     if everything {
         stages
-            .check("openapi.json", succeed(cargo(["xtask", "openapi", "--check"])))
+            .check(
+                "openapi.json, contracts.json",
+                succeed(cargo(["xtask", "openapi", "--check"])),
+            )
             .await;
         if built {
             stages.check("wrangler deploy --dry-run, size", dry_run(&npm)).await;

@@ -146,7 +146,7 @@ impl Bench {
             })
             .await;
         if let Some(error) = outcome.error.as_ref().filter(|_| outcome.deferred.is_none()) {
-            let modes = &self.skill.contract().failure_modes;
+            let modes = LlmInvoke::contract().failure_modes;
             let listed = modes.iter().find(|mode| mode.code == error.code);
             let listed = listed.map(|mode| (mode.category, mode.retryable));
             assert_eq!(listed, Some((error.category, error.retryable)), "{}", error.code);

@@ -10,7 +10,7 @@ use aos::ids::StepId;
 use aos::integrations::provider::Provider;
 use aos::integrations::upstash::Upstash;
 use aos::platform::{Clock, Deleted, Fetch, FetchError, FetchRequest, FetchResponse, ObjectStore, PlatformError};
-use aos::skills::{Call, Endpoints, Outcome, OutcomeError, Registry, SecretValues, Services};
+use aos::skills::{Call, Endpoints, Outcome, OutcomeError, Registry, SecretValues, Services, registry};
 use aos::tenants::{OwnSetting, Owner};
 use aos_dev::faults::{Action, Rule};
 use aos_dev::progress::Progress;
@@ -189,7 +189,7 @@ impl World {
             })
             .await;
         if let Some(error) = outcome.error.as_ref().filter(|_| outcome.deferred.is_none()) {
-            let modes = &skill.contract().failure_modes;
+            let modes = registry::contract(skill.identity().name).unwrap().failure_modes;
             let mode = modes.iter().find(|mode| mode.code == error.code);
             let mode = mode.unwrap_or_else(|| panic!("{} is not in the contract", error.code));
             assert_eq!((mode.category, mode.retryable), (error.category, error.retryable));

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aos::platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse};
-use aos::skills::{Call, Endpoints, Outcome, QueryDatabases, Registry, SecretValues, Services};
+use aos::skills::{Call, Endpoints, Outcome, QueryDatabases, Registry, SecretValues, Services, registry};
 use aos::tenants::{OwnSetting, Owner};
 use aos_dev::neon::{NeonGateway, NeonGatewayOptions, PostgresAddr};
 use aos_dev::postgres::{Postgres, PostgresOptions};
@@ -85,7 +85,7 @@ impl Bench {
             .await;
         assert!(outcome.effects.is_empty());
         if let Some(error) = &outcome.error {
-            let modes = &skill.contract().failure_modes;
+            let modes = registry::contract(skill.identity().name).unwrap().failure_modes;
             let mode = modes.iter().find(|mode| mode.code == error.code);
             let mode = mode.unwrap_or_else(|| panic!("{} is not in the contract", error.code));
             assert_eq!((mode.category, mode.retryable), (error.category, error.retryable));

@@ -9,7 +9,7 @@ use aos::archive::Archive;
 use aos::integrations::dns;
 use aos::platform::{Clock, Deleted, Fetch, FetchError, FetchRequest, FetchResponse, ObjectStore, PlatformError};
 use aos::skills::address_guard::AddressRules;
-use aos::skills::{Call, Endpoints, Outcome, Registry, SecretValues, Services};
+use aos::skills::{Call, Endpoints, Outcome, Registry, SecretValues, Services, registry};
 use aos::tenants::Owner;
 use aos_dev::faults::{Action, Rule};
 use aos_dev::standins::resolver::Records;
@@ -216,7 +216,7 @@ impl World {
             })
             .await;
         if let Some(error) = &outcome.error {
-            let modes = &skill.contract().failure_modes;
+            let modes = registry::contract(skill.identity().name).unwrap().failure_modes;
             let mode = modes.iter().find(|mode| mode.code == error.code);
             let mode = mode.unwrap_or_else(|| panic!("{} is not in the contract", error.code));
             assert_eq!((mode.category, mode.retryable), (error.category, error.retryable));

@@ -262,7 +262,7 @@ async fn skills_are_served_with_their_contracts() {
         .map(|skill| skill["name"].clone())
         .collect();
     let registry = aos::skills::Registry::default();
-    let registered: Vec<_> = registry.iter().map(|skill| skill.contract().name).collect();
+    let registered: Vec<_> = registry.iter().map(|skill| skill.identity().name).collect();
     assert_eq!(names, registered);
     let one = send(operators("GET", "/v1/skills/kv_store"), "").await;
     assert_eq!((one.status, &one.body["configured"]), (200, &Value::Bool(true)));

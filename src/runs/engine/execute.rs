@@ -119,7 +119,7 @@ impl Engine {
         let needed = self
             .skills
             .get(&step.skill)
-            .and_then(|skill| skill.contract().integrations.first());
+            .and_then(|skill| skill.identity().integrations.first());
         outcome.calls.push(IntegrationCall {
             integration: needed.copied().unwrap_or("http").into(),
             requests: outcome.usage.requests,
@@ -174,7 +174,7 @@ impl Engine {
                 };
                 let outcome = without_secrets(outcome, &params.secrets);
                 let outcome = Outcome {
-                    skill_version: Cow::Borrowed(skill.contract().version),
+                    skill_version: Cow::Borrowed(skill.identity().version),
                     ..outcome
                 };
                 self.keep(step, outcome).await

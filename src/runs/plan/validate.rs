@@ -45,7 +45,7 @@ pub fn validate(draft: &Value, ctx: &PlanContext<'_>) -> Result<Plan, Vec<FieldE
             steps.push(Step {
                 index: small(index),
                 id: id.to_owned(),
-                skill: skill.contract().name.to_owned(),
+                skill: skill.identity().name.to_owned(),
                 params,
                 needs: graph.needs_of(index).into_iter().map(small).collect(),
                 refs: refs.into_iter().map(small).collect(),
@@ -78,7 +78,7 @@ fn small(index: usize) -> u16 {
 fn find_skill<'a>(step: &StepParts<'_>, ctx: &PlanContext<'a>, errors: &mut Errors) -> Option<&'a dyn Skill> {
     let name = step.skill?;
     let Some(skill) = ctx.skills.get(name) else {
-        let names: Vec<&str> = ctx.skills.iter().map(|skill| skill.contract().name).collect();
+        let names: Vec<&str> = ctx.skills.iter().map(|skill| skill.identity().name).collect();
         let detail = format!("there is no skill {}; there are {}", shown(name), names.join(", "));
         errors.add(format!("{}/skill", step.at), "unknown_skill", detail);
         return None;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn skill() -> CalendarWrite {
-    CalendarWrite::default()
+    CalendarWrite
 }
 
 /// The file of an event with these fields beside or in place of the usual ones; null takes one away.

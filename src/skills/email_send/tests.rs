@@ -24,7 +24,7 @@ fn with(change: &Value) -> Value {
 }
 
 fn run(scene: &Scene, params: &Value) -> (String, String) {
-    let skill = EmailSend::default();
+    let skill = EmailSend;
     let outcome = scene.run(&skill, params);
     assert_listed(&skill, &outcome);
     assert!(outcome.calls.is_empty() && outcome.effects.is_empty());
@@ -123,7 +123,7 @@ fn what_is_wrong_is_refused_at_its_place() {
         (json!({"tags": [{"name": "a"}]}), "/tags/0/value", REQUIRED),
         (json!({"headers": {"X-Other": "x"}}), "/headers", UNKNOWN_FIELD),
     ] {
-        let errors = EmailSend::default().check(&with(&change)).unwrap_err();
+        let errors = EmailSend.check(&with(&change)).unwrap_err();
         assert!(
             errors
                 .iter()
@@ -147,7 +147,7 @@ fn the_limits_themselves_are_within() {
         if params["text"].is_null() {
             params.as_object_mut().unwrap().remove("text");
         }
-        assert_eq!(EmailSend::default().check(&params), Ok(()));
+        assert_eq!(EmailSend.check(&params), Ok(()));
     }
 }
 
@@ -161,7 +161,7 @@ fn a_reference_may_stand_inside_of_lists_and_texts() {
         "attachments": ["{{steps.a.output.file}}", {"filename": "{{input.name}}.txt", "content": "{{steps.a.output.base64}}"}],
         "tags": [{"name": "run", "value": "{{input.tag}}"}]
     });
-    assert_eq!(EmailSend::default().check(&params), Ok(()));
+    assert_eq!(EmailSend.check(&params), Ok(()));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn without_a_key_or_a_sender_the_setting_is_named() {
     own.insert(OwnSetting::ResendApiKey, SecretString::from("re_x"));
     let mut params = mail();
     params.as_object_mut().unwrap().remove("from");
-    assert_eq!(EmailSend::default().check(&params), Ok(()));
+    assert_eq!(EmailSend.check(&params), Ok(()));
     let (code, message) = run(&scene, &params);
     assert_eq!(code, "invalid_params");
     assert!(message.contains("resend_from_address"), "{message}");

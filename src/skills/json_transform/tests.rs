@@ -6,14 +6,14 @@ use super::*;
 use crate::skills::testing::{self, Scene};
 
 fn run(params: Value) -> Outcome {
-    let skill = JsonTransform::default();
+    let skill = JsonTransform;
     let outcome = Scene::default().run(&skill, &params);
     testing::assert_listed(&skill, &outcome);
     outcome
 }
 
 fn codes(params: &Value) -> Vec<(String, String)> {
-    let errors = JsonTransform::default().check(params).unwrap_err();
+    let errors = JsonTransform.check(params).unwrap_err();
     errors
         .into_iter()
         .map(|error| (error.pointer, error.code.into_owned()))
@@ -80,7 +80,7 @@ fn bad_params_are_refused_at_their_place() {
 
 #[test]
 fn what_a_reference_leaves_open_passes_and_is_checked_when_it_is_filled_in() {
-    let skill = JsonTransform::default();
+    let skill = JsonTransform;
     for params in [
         json!({"input": "{{steps.a.output}}", "expression": "a.b"}),
         json!({"input": 1, "expression": "{{input.expression}}"}),

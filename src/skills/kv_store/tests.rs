@@ -6,7 +6,7 @@ use super::*;
 use crate::skills::testing::{self, Scene};
 
 fn codes(params: &Value) -> Vec<(String, String)> {
-    let errors = KvStore::default().check(params).unwrap_err();
+    let errors = KvStore.check(params).unwrap_err();
     errors
         .into_iter()
         .map(|error| (error.pointer, error.code.into_owned()))
@@ -15,7 +15,7 @@ fn codes(params: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn each_operation_takes_its_own_fields() {
-    let skill = KvStore::default();
+    let skill = KvStore;
     for params in [
         json!({"op": "get", "key": "k"}),
         json!({"op": "set", "key": "k", "value": null}),
@@ -106,7 +106,7 @@ fn bad_params_are_refused_at_their_place() {
 
 #[test]
 fn without_upstash_the_outcome_says_so() {
-    let skill = KvStore::default();
+    let skill = KvStore;
     let outcome = Scene::default().run(&skill, &json!({"op": "get", "key": "k"}));
     testing::assert_listed(&skill, &outcome);
     assert_eq!(outcome.error.unwrap().code, "integration_not_configured");

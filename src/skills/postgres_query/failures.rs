@@ -4,7 +4,6 @@ use crate::{
     integrations::{Body, neon},
     skills::{
         Category, OutcomeError,
-        contract::FailureMode,
         failure::{Failure, failures},
     },
 };

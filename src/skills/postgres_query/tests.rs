@@ -11,7 +11,7 @@ fn run(url: Option<&str>, params: Value) -> Outcome {
             .values
             .insert(OwnSetting::QueryDatabaseUrl, SecretString::from(url));
     }
-    let skill = PostgresQuery::default();
+    let skill = PostgresQuery;
     let outcome = scene.run(&skill, &params);
     assert_listed(&skill, &outcome);
     outcome

@@ -7,6 +7,10 @@ use serde_json::json;
 use super::*;
 use crate::skills::{EffectClass, params};
 
+fn contract_of(skill: &dyn Skill) -> Contract {
+    contract(skill.identity().name).unwrap()
+}
+
 #[test]
 fn a_skill_is_found_by_its_name_and_only_by_it() {
     let registry = Registry::default();
@@ -22,22 +26,38 @@ fn a_skill_is_found_by_its_name_and_only_by_it() {
         "voyage_embed",
         "webhook_send",
     ] {
-        assert_eq!(registry.get(name).map(|skill| skill.contract().name), Some(name));
+        assert_eq!(registry.get(name).map(|skill| skill.identity().name), Some(name));
     }
     assert!(registry.get("nonsense").is_none());
-    let names: Vec<_> = registry.iter().map(|skill| skill.contract().name).collect();
+    let names: Vec<_> = registry.iter().map(|skill| skill.identity().name).collect();
     assert!(names.is_sorted(), "{names:?}");
+}
+
+#[test]
+fn every_skill_has_one_contract_in_the_same_order() {
+    let of_skills: Vec<_> = Registry::default().iter().map(Skill::identity).collect();
+    let of_contracts: Vec<_> = contracts().iter().map(|contract| contract.identity).collect();
+    assert_eq!(of_contracts, of_skills);
+}
+
+#[test]
+fn the_committed_contracts_are_what_the_code_says() {
+    let committed = include_str!("../../../contracts.json");
+    assert!(
+        committed == contracts_json(),
+        "contracts.json is out of date: write it anew with `cargo xtask openapi`"
+    );
 }
 
 #[test]
 fn every_example_passes_its_own_check() {
     for skill in Registry::default().iter() {
-        let contract = skill.contract();
-        assert_eq!(skill.check(&contract.example), Ok(()), "{}", contract.name);
+        let contract = contract_of(skill);
+        assert_eq!(skill.check(&contract.example), Ok(()), "{}", skill.identity().name);
         assert!(
             contract.effects.contains(&skill.effect_class(&contract.example)),
             "{}",
-            contract.name
+            skill.identity().name
         );
     }
 }
@@ -45,9 +65,9 @@ fn every_example_passes_its_own_check() {
 #[test]
 fn schema_and_types_know_the_same_fields() {
     for skill in Registry::default().iter() {
-        let contract = skill.contract();
+        let contract = contract_of(skill);
         let schema = &contract.input_schema;
-        assert_eq!(schema["additionalProperties"], false, "{}", contract.name);
+        assert_eq!(schema["additionalProperties"], false, "{}", skill.identity().name);
 
         // The types name every field they know when they refuse one that they do not.
         let errors = skill.check(&json!({"no/such": 1})).unwrap_err();
@@ -60,7 +80,7 @@ fn schema_and_types_know_the_same_fields() {
             properties.keys().map(String::as_str).collect::<BTreeSet<_>>(),
             known,
             "{}",
-            contract.name
+            skill.identity().name
         );
 
         let errors = skill.check(&json!({})).unwrap_err();
@@ -73,7 +93,7 @@ fn schema_and_types_know_the_same_fields() {
             assert!(
                 missing.contains(format!("/{}", required.as_str().unwrap()).as_str()),
                 "{} {required}",
-                contract.name
+                skill.identity().name
             );
         }
     }
@@ -82,7 +102,7 @@ fn schema_and_types_know_the_same_fields() {
 #[test]
 fn a_value_of_the_wrong_type_is_refused_at_its_place_in_every_field() {
     for skill in Registry::default().iter() {
-        let contract = skill.contract();
+        let contract = contract_of(skill);
         for (name, schema) in contract.input_schema["properties"].as_object().unwrap() {
             let Some(kind) = schema["type"].as_str() else { continue };
             let wrong = if kind == "boolean" { json!(1) } else { json!(true) };
@@ -95,11 +115,11 @@ fn a_value_of_the_wrong_type_is_refused_at_its_place_in_every_field() {
                     .iter()
                     .any(|error| error.pointer == pointer && error.code == params::WRONG_TYPE),
                 "{} {name}: {errors:?}",
-                contract.name
+                skill.identity().name
             );
         }
         for params in [json!(null), json!([]), json!("text"), json!(1)] {
-            assert!(skill.check(&params).is_err(), "{}", contract.name);
+            assert!(skill.check(&params).is_err(), "{}", skill.identity().name);
         }
     }
 }
@@ -107,11 +127,11 @@ fn a_value_of_the_wrong_type_is_refused_at_its_place_in_every_field() {
 #[test]
 fn a_whole_reference_may_stand_for_any_field() {
     for skill in Registry::default().iter() {
-        let contract = skill.contract();
+        let contract = contract_of(skill);
         for (name, _) in contract.example.as_object().unwrap() {
             let mut params = contract.example.clone();
             params[name] = json!("{{steps.before.output.x}}");
-            assert_eq!(skill.check(&params), Ok(()), "{} {name}", contract.name);
+            assert_eq!(skill.check(&params), Ok(()), "{} {name}", skill.identity().name);
         }
     }
 }
@@ -120,9 +140,9 @@ fn a_whole_reference_may_stand_for_any_field() {
 fn a_failure_code_means_the_same_in_every_contract() {
     let mut known = HashMap::new();
     for skill in Registry::default().iter() {
-        let modes = &skill.contract().failure_modes;
+        let modes = contract_of(skill).failure_modes;
         let codes: BTreeSet<_> = modes.iter().map(|mode| mode.code).collect();
-        assert_eq!(codes.len(), modes.len(), "{} lists a code twice", skill.contract().name);
+        assert_eq!(codes.len(), modes.len(), "{} lists a code twice", skill.identity().name);
         for mode in modes {
             let meaning = known.entry(mode.code).or_insert((mode.category, mode.retryable));
             assert_eq!(*meaning, (mode.category, mode.retryable), "{}", mode.code);
@@ -133,12 +153,17 @@ fn a_failure_code_means_the_same_in_every_contract() {
 #[test]
 fn a_skill_that_needs_an_integration_says_what_happens_without_it() {
     for skill in Registry::default().iter() {
-        let contract = skill.contract();
+        let contract = contract_of(skill);
         let lists = contract
             .failure_modes
             .iter()
             .any(|mode| mode.code == "integration_not_configured");
-        assert_eq!(lists, !contract.integrations.is_empty(), "{}", contract.name);
+        assert_eq!(
+            lists,
+            !skill.identity().integrations.is_empty(),
+            "{}",
+            skill.identity().name
+        );
     }
 }
 

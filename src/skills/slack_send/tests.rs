@@ -63,7 +63,7 @@ fn what_slack_would_refuse_is_refused_at_its_place() {
         (json!({"text": "x", "thread": "1764331200"}), "/thread", INVALID_VALUE),
         (json!({"text": "x", "channel": "#general"}), "/channel", UNKNOWN_FIELD),
     ] {
-        let errors = SlackSend::default().check(&params).unwrap_err();
+        let errors = SlackSend.check(&params).unwrap_err();
         assert!(
             errors
                 .iter()
@@ -85,13 +85,13 @@ fn the_limits_themselves_are_within_and_references_leave_them_open() {
         json!({"blocks": ["{{steps.a.output.block}}", {"type": "section", "text": "{{steps.a.output.text}}"}]}),
         json!({"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "{{input.x}}"}}]}),
     ] {
-        assert_eq!(SlackSend::default().check(&params), Ok(()), "{params}");
+        assert_eq!(SlackSend.check(&params), Ok(()), "{params}");
     }
 }
 
 #[test]
 fn a_webhook_that_does_not_lead_to_slack_is_not_called_and_not_shown() {
-    let skill = SlackSend::default();
+    let skill = SlackSend;
     let mut scene = Scene::default();
     let without = scene.run(&skill, &json!({"text": "x"}));
     assert_listed(&skill, &without);

@@ -31,7 +31,7 @@ fn what_is_wrong_is_refused_at_its_place() {
             INVALID_VALUE,
         ),
     ] {
-        let errors = VoyageEmbed::default().check(&params).unwrap_err();
+        let errors = VoyageEmbed.check(&params).unwrap_err();
         assert!(
             errors
                 .iter()
@@ -48,17 +48,17 @@ fn the_limits_themselves_are_within_and_references_leave_them_open() {
         json!({"input": vec!["x".repeat(256 * 1024); 16]}),
         json!({"input": ["{{input.a}}", "b {{input.c}}"], "model": "{{input.model}}", "input_type": "{{input.kind}}"}),
     ] {
-        assert_eq!(VoyageEmbed::default().check(&params), Ok(()));
+        assert_eq!(VoyageEmbed.check(&params), Ok(()));
     }
     for model in MODELS {
         let params = json!({"input": "x", "model": model.name, "input_type": "query"});
-        assert_eq!(VoyageEmbed::default().check(&params), Ok(()), "{}", model.name);
+        assert_eq!(VoyageEmbed.check(&params), Ok(()), "{}", model.name);
     }
 }
 
 #[test]
 fn what_could_be_kept_nowhere_is_not_asked_for() {
-    let skill = VoyageEmbed::default();
+    let skill = VoyageEmbed;
     let mut scene = Scene::default();
     let without = scene.run(&skill, &json!({"input": "x"}));
     assert_listed(&skill, &without);
