@@ -19,7 +19,7 @@ use crate::{
 
 /// A step that found all lanes taken is due again after between this long and twice that.
 const BUSY_AGAIN: Duration = Duration::from_secs(1);
-/// A provider that did not answer within less than this is not sick: the caller was impatient.
+/// A provider that did not begin to answer within less than this is not sick: the caller was impatient.
 const FAIR_PATIENCE: Duration = Duration::from_secs(10);
 
 failures! {
@@ -114,11 +114,17 @@ impl ProviderFailure {
             ErrorKind::Overloaded => Self::Unavailable,
             ErrorKind::ServerError if is_once => Self::Failed,
             ErrorKind::NotSent => Self::Network,
-            ErrorKind::Gateway | ErrorKind::Timeout | ErrorKind::Lost | ErrorKind::InvalidAnswer if is_once => {
+            ErrorKind::Gateway
+            | ErrorKind::Timeout
+            | ErrorKind::CutOff
+            | ErrorKind::Lost
+            | ErrorKind::InvalidAnswer
+                if is_once =>
+            {
                 Self::UnknownEffect
             }
             ErrorKind::ServerError | ErrorKind::Gateway => Self::Unavailable,
-            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::Timeout | ErrorKind::CutOff => Self::Timeout,
             ErrorKind::Lost => Self::Network,
             ErrorKind::InvalidAnswer => Self::InvalidAnswer,
         }
@@ -239,7 +245,7 @@ fn health(error: Option<&ProviderError>, allowed: Allowed) -> Health {
         None => Health::Well,
         Some(error) if error.kind == ErrorKind::Timeout && allowed.silence < FAIR_PATIENCE => Health::Neither,
         Some(error) if error.kind.is_sick() => Health::Sick,
-        Some(error) if error.kind == ErrorKind::RateLimited => Health::Neither,
+        Some(error) if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::CutOff) => Health::Neither,
         Some(_) => Health::Well,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aos::breakers::Breakers;
 use aos::integrations::upstash::Upstash;
 use aos::skills::Category;
+use aos_dev::faults::Action;
 use aos_dev::progress::Progress;
 use aos_dev::redis::{Redis, RedisOptions};
 use aos_dev::scratch::Scratch;
@@ -126,6 +127,28 @@ async fn what_is_the_callers_fault_never_opens_it() {
     }
     bench.answer(&say_to("anthropic", "[refuse-not] hi")).await;
     assert_eq!(bench.asked(), (25, 0));
+    shared.end().await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_a_steps_own_time_cuts_off_opens_nothing_but_silence_does() {
+    let mut bench = Bench::start().await;
+    let shared = Shared::start(&mut bench).await;
+    // Long enough that silence for all of it is the provider's fault.
+    bench.timeout = Duration::from_secs(11);
+    bench.openai([Step::fault(Action::Delay { ms: 30_000 }).times(5)]);
+    let flowing = say_to(
+        "anthropic",
+        &format!("[slow 1000] {}", "a text of many pieces ".repeat(30)),
+    );
+    let silent = say_to("openai", "hi");
+    let calls = (0..5).flat_map(|_| [bench.call(&flowing), bench.call(&silent)]);
+    for outcome in futures::future::join_all(calls).await {
+        assert_eq!(failure(&outcome), (Category::Timeout, "timeout", true));
+    }
+    assert_eq!(bench.answer(&say_to("anthropic", "hi")).await["provider"], "anthropic");
+    assert_eq!(failure(&bench.call(&silent).await).1, "circuit_open");
     shared.end().await;
     bench.end().await;
 }

@@ -154,7 +154,7 @@ impl<'a> Parts<'a> {
 fn may_be_billed(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::Gateway | ErrorKind::Timeout | ErrorKind::Lost | ErrorKind::InvalidAnswer
+        ErrorKind::Gateway | ErrorKind::Timeout | ErrorKind::CutOff | ErrorKind::Lost | ErrorKind::InvalidAnswer
     )
 }
 
