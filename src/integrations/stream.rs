@@ -56,8 +56,10 @@ pub(super) struct Draft {
     pub(super) end: Option<String>,
     /// The model that answers.
     pub(super) model: Option<String>,
-    /// What it has used.
+    /// What it has used, as far as the vendor has said.
     pub(super) tokens: Option<Tokens>,
+    /// Whether that is the vendor's last word, which counts the whole output.
+    pub(super) is_counted: bool,
 }
 
 impl Draft {
@@ -80,7 +82,9 @@ impl Draft {
     /// What is billed if nothing more comes. `told`: the vendor itself says that it failed.
     fn billed(&self, kind: ErrorKind, told: bool) -> Billed {
         match self.tokens {
-            Some(tokens) => Billed::Tokens(tokens),
+            // The failure is the vendor's own, and nothing had been written.
+            Some(tokens) if self.is_counted || (told && !self.has_begun()) => Billed::Tokens(tokens),
+            Some(tokens) => Billed::Input(tokens),
             None if kind == ErrorKind::NotSent || (told && !self.has_begun()) => Billed::Nothing,
             None => Billed::Unknown,
         }
@@ -143,7 +147,7 @@ pub(super) async fn ask<D: Dialect>(
         Ok(end) => Ok(Answer {
             end,
             model: draft.model.take(),
-            tokens: draft.tokens,
+            tokens: draft.tokens.filter(|_| draft.is_counted),
             text: draft.into_text(),
             traffic,
         }),
@@ -359,8 +363,19 @@ mod tests {
             ..Tokens::default()
         };
         let fresh = Draft::default();
-        let counted = Draft {
+        let begun = Draft {
             tokens: Some(tokens),
+            ..Draft::default()
+        };
+        let written = Draft {
+            text: "he".to_owned(),
+            tokens: Some(tokens),
+            ..Draft::default()
+        };
+        let counted = Draft {
+            text: "he".to_owned(),
+            tokens: Some(tokens),
+            is_counted: true,
             ..Draft::default()
         };
         let said = Draft {
@@ -373,6 +388,10 @@ mod tests {
             (&fresh, ErrorKind::Overloaded, true, Billed::Nothing),
             (&said, ErrorKind::Overloaded, true, Billed::Unknown),
             (&said, ErrorKind::Lost, false, Billed::Unknown),
+            (&begun, ErrorKind::Overloaded, true, Billed::Tokens(tokens)),
+            (&begun, ErrorKind::Lost, false, Billed::Input(tokens)),
+            (&written, ErrorKind::Overloaded, true, Billed::Input(tokens)),
+            (&written, ErrorKind::CutOff, false, Billed::Input(tokens)),
             (&counted, ErrorKind::Lost, false, Billed::Tokens(tokens)),
             (&counted, ErrorKind::Overloaded, true, Billed::Tokens(tokens)),
         ] {

@@ -58,7 +58,7 @@ async fn whatever_is_not_the_requests_fault_is_asked_of_the_other_one() {
 #[tokio::test]
 async fn both_tries_are_priced() {
     let bench = Bench::start().await;
-    bench.anthropic([Step::stream(3, Then::Error("overloaded_error".to_owned()))]);
+    bench.anthropic([Step::stream(1, Then::Error("overloaded_error".to_owned()))]);
     let outcome = bench.call(&say("[tokens 100] hello")).await;
     let output = outcome.output.unwrap();
     // Anthropic had counted 5 tokens at $2 and one at $10; OpenAI counts 5 at $2.50 and 100 at $10 per million.

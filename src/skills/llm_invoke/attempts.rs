@@ -299,29 +299,32 @@ async fn attempt(
 /// The same with what is billed and what that costs.
 fn priced(row: IntegrationCall, provider: Provider, billed: Billed) -> IntegrationCall {
     let table = PriceTable::shipped();
-    match billed {
-        Billed::Nothing => row,
-        Billed::Unknown => IntegrationCall {
-            cost_microusd: None,
-            ..row
-        },
-        Billed::Tokens(tokens) => {
-            let Tokens {
-                input,
-                cached_input,
-                cache_write,
-                output,
-            } = tokens;
-            let model = row.model.as_deref().unwrap_or_default();
-            IntegrationCall {
-                input_tokens: Some(input.saturating_add(cached_input).saturating_add(cache_write)),
-                cached_input_tokens: Some(cached_input),
-                output_tokens: Some(output),
-                cost_microusd: table.cost_microusd(provider, model, tokens),
-                price_version: Some(table.version.clone()),
+    let (tokens, is_counted) = match billed {
+        Billed::Nothing => return row,
+        Billed::Unknown => {
+            return IntegrationCall {
+                cost_microusd: None,
                 ..row
-            }
+            };
         }
+        Billed::Tokens(tokens) => (tokens, true),
+        Billed::Input(tokens) => (tokens, false),
+    };
+    let Tokens {
+        input,
+        cached_input,
+        cache_write,
+        output,
+    } = tokens;
+    let model = row.model.as_deref().unwrap_or_default();
+    let cost_microusd = table.cost_microusd(provider, model, tokens).filter(|_| is_counted);
+    IntegrationCall {
+        input_tokens: Some(input.saturating_add(cached_input).saturating_add(cache_write)),
+        cached_input_tokens: Some(cached_input),
+        output_tokens: is_counted.then_some(output),
+        cost_microusd,
+        price_version: Some(table.version.clone()),
+        ..row
     }
 }
 
