@@ -189,7 +189,7 @@ impl Stopped {
             Self::Busy => ProviderFailure::RateLimited.error("all lanes to the provider are taken"),
             Self::Failed(error) => {
                 let of_provider = ProviderFailure::of(error.kind, class)
-                    .error(&error.message)
+                    .error(message(error))
                     .from_provider(error.provider.as_str(), error.status);
                 OutcomeError {
                     retry_after_ms: error.retry_after.filter(|_| of_provider.retryable).map(millis),
@@ -197,6 +197,14 @@ impl Stopped {
                 }
             }
         }
+    }
+}
+
+/// What is said about an error. A provider that refuses a key may quote it in part, and it may be the installation's.
+fn message(error: &ProviderError) -> String {
+    match (error.kind, error.status) {
+        (ErrorKind::Unauthorized, Some(_)) => format!("{} refuses the key", error.provider),
+        _ => error.message.clone(),
     }
 }
 

@@ -193,6 +193,23 @@ async fn an_own_key_that_is_refused_is_never_replaced_by_the_installations() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_quotes_the_key_is_not_passed_on() {
+    let bench = Bench::start().await;
+    let said = "Incorrect API key provided: sk-proj-abc*******xyz.";
+    let of_openai = json!({"error": {"message": said, "type": "invalid_request_error", "code": "invalid_api_key"}});
+    let of_anthropic = json!({"type": "error", "error": {"type": "authentication_error", "message": said}});
+    bench.openai([Step::status(401, of_openai.to_string())]);
+    bench.anthropic([Step::status(401, of_anthropic.to_string())]);
+    let error = bench.call(&say("hi")).await.error.unwrap();
+    assert_eq!(error.code, "integration_unauthorized");
+    assert_eq!(
+        error.message,
+        "anthropic: anthropic refuses the key; openai: openai refuses the key"
+    );
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn one_that_does_not_begin_within_half_the_time_is_left() {
     let mut bench = Bench::start().await;
     bench.timeout = Duration::from_secs(4);
