@@ -12,7 +12,7 @@ use super::{
     outcome::IntegrationCall,
 };
 use crate::{
-    breakers::{Admission, Health},
+    breakers::{Account, Admission, Health},
     integrations::provider::{ErrorKind, Provider, ProviderError, Traffic},
     tenants::{Held, OwnSetting},
 };
@@ -235,8 +235,11 @@ pub(super) async fn ask<T>(
     let Some(breakers) = &call.services.breakers else {
         return work.await.map_err(Stopped::Failed);
     };
-    let tenant = call.tenant.to_string();
-    let account = if key.is_own { &tenant } else { "installation" };
+    let account = if key.is_own {
+        Account::Own(call.tenant)
+    } else {
+        Account::Installation(call.tenant)
+    };
     let pass = match breakers.admit(provider, account, allowed.total).await {
         Admission::Admitted(pass) => pass,
         Admission::Open { retry_after } => return Err(Stopped::Open(provider, retry_after)),
