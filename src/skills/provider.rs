@@ -12,7 +12,7 @@ use super::{
     outcome::IntegrationCall,
 };
 use crate::{
-    breakers::{Account, Admission, Health},
+    breakers::{self, Account, Admission, Health},
     integrations::provider::{ErrorKind, Provider, ProviderError, Traffic},
     tenants::{Held, OwnSetting},
 };
@@ -200,10 +200,13 @@ impl Stopped {
     }
 }
 
-/// What is said about an error. A provider that refuses a key may quote it in part, and it may be the installation's.
+/// What is said about an error. A provider that refuses a key may quote it in part, and it may be the installation's. Slack
+/// has words in place of sentences, which hold nothing.
 fn message(error: &ProviderError) -> String {
     match (error.kind, error.status) {
-        (ErrorKind::Unauthorized, Some(_)) => format!("{} refuses the key", error.provider),
+        (ErrorKind::Unauthorized, Some(_)) if error.provider != Provider::Slack => {
+            format!("{} refuses the key", error.provider)
+        }
         _ => error.message.clone(),
     }
 }
@@ -223,30 +226,56 @@ impl From<Duration> for Allowed {
     }
 }
 
-/// Makes one call of a provider under its breaker. `key`: whose key it is made with.
+impl Allowed {
+    /// What is left of it for the call itself: something stands back for the report to the breaker, half a second or, of a
+    /// short time, a quarter.
+    fn left(self, passed: Duration) -> Self {
+        let report = breakers::PATIENCE.min(self.total.checked_div(4).unwrap_or_default());
+        let total = self.total.saturating_sub(passed.saturating_add(report));
+        Self {
+            total,
+            silence: self.silence.min(total),
+        }
+    }
+}
+
+/// Makes one call of a provider under its breaker. `key`: whose key it is made with. `work` is told how long it may take:
+/// asking the breaker, the work and the report to the breaker end within what is `allowed`.
 pub(super) async fn ask<T>(
     call: &Call<'_>,
     provider: Provider,
     key: Held<'_>,
     allowed: impl Into<Allowed>,
-    work: impl Future<Output = Result<T, ProviderError>>,
+    work: impl AsyncFnOnce(Allowed) -> Result<T, ProviderError>,
 ) -> Result<T, Stopped> {
     let allowed = allowed.into();
     let Some(breakers) = &call.services.breakers else {
-        return work.await.map_err(Stopped::Failed);
+        return work(allowed).await.map_err(Stopped::Failed);
     };
     let account = if key.is_own {
         Account::Own(call.tenant)
     } else {
         Account::Installation(call.tenant)
     };
+    let begun = call.services.clock.now();
     let pass = match breakers.admit(provider, account, allowed.total).await {
         Admission::Admitted(pass) => pass,
         Admission::Open { retry_after } => return Err(Stopped::Open(provider, retry_after)),
         Admission::Busy => return Err(Stopped::Busy),
     };
-    let result = work.await;
-    breakers.report(pass, health(result.as_ref().err(), allowed)).await;
+    let passed = Duration::try_from(begun.duration_until(call.services.clock.now())).unwrap_or_default();
+    let left = allowed.left(passed);
+    if left.total.is_zero() {
+        breakers.report(pass, Health::Neither).await;
+        let reason = "the time was up before the provider could be asked";
+        return Err(Stopped::Failed(ProviderError::new(
+            provider,
+            ErrorKind::NotSent,
+            reason,
+        )));
+    }
+    let result = work(left).await;
+    breakers.report(pass, health(result.as_ref().err(), left)).await;
     result.map_err(Stopped::Failed)
 }
 

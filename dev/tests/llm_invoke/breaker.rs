@@ -1,11 +1,12 @@
 //! The providers' breakers and lanes, in a real Redis.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aos::breakers::Breakers;
 use aos::integrations::upstash::Upstash;
 use aos::skills::Category;
-use aos_dev::faults::Action;
+use aos::tenants::OwnSetting;
+use aos_dev::faults::{Action, Rule};
 use aos_dev::progress::Progress;
 use aos_dev::redis::{Redis, RedisOptions};
 use aos_dev::scratch::Scratch;
@@ -102,6 +103,55 @@ async fn a_probe_that_fails_opens_it_again() {
     assert_eq!(failure(&outcome).1, "circuit_open");
     assert!(outcome.error.unwrap().retry_after_ms.unwrap() > 10_000);
     assert_eq!(bench.asked(), (0, 6));
+    shared.end().await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_tenants_failures_shut_nobody_else_out() {
+    let mut bench = Bench::start().await;
+    let shared = Shared::start(&mut bench).await;
+    let another = "ten_018f0000000070008000000000000002".parse().unwrap();
+    let key = bench.standins.anthropic().api_key().to_owned();
+    let first = std::mem::replace(&mut bench.tenant, another);
+    for is_own in [true, false] {
+        if is_own {
+            bench.own(OwnSetting::AnthropicApiKey, &key);
+        }
+        bench.tenant = first;
+        bench.anthropic([Step::error("api_error").times(5)]);
+        for _ in 0..5 {
+            bench.call(&say_to("anthropic", "hi")).await;
+        }
+        assert_eq!(failure(&bench.call(&say_to("anthropic", "hi")).await).1, "circuit_open");
+        bench.owner.values.clear();
+        bench.tenant = another;
+        assert_eq!(bench.answer(&say_to("anthropic", "hi")).await["provider"], "anthropic");
+        bench.clock.by(Duration::from_secs(120));
+        bench.tenant = first;
+        bench.answer(&say_to("anthropic", "hi")).await;
+    }
+    shared.end().await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_slow_redis_leaves_the_step_its_time() {
+    let mut bench = Bench::start().await;
+    let shared = Shared::start(&mut bench).await;
+    bench.timeout = Duration::from_secs(2);
+    // Admission and report take 300 ms each.
+    shared.gateway.faults().add(Rule::new(Action::Delay { ms: 300 }));
+    bench.anthropic([Step::fault(Action::Delay { ms: 10_000 })]);
+    let began = Instant::now();
+    let outcome = bench.call(&say_to("anthropic", "hi")).await;
+    assert_eq!(failure(&outcome), (Category::Timeout, "timeout", true));
+    assert!(began.elapsed() <= bench.timeout, "{:?}", began.elapsed());
+    // So little time that nothing is sent.
+    bench.timeout = Duration::from_millis(200);
+    let outcome = bench.call(&say_to("anthropic", "hi")).await;
+    assert_eq!(failure(&outcome), (Category::Network, "network", true));
+    assert_eq!((outcome.cost_microusd, bench.asked()), (Some(0), (1, 0)));
     shared.end().await;
     bench.end().await;
 }

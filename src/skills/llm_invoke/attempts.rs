@@ -234,7 +234,12 @@ async fn attempt(
     };
     let begun = call.services.clock.now();
     let mut failed = None;
-    let work = async {
+    let work = async |allowed: Allowed| {
+        let patience = Patience {
+            total: allowed.total,
+            first_event: allowed.silence,
+            ..patience
+        };
         model::ask(endpoint(call, provider), key.value, &request, patience)
             .await
             .map_err(|failure| {
@@ -270,7 +275,8 @@ async fn attempt(
             (Ok(answered), None, Some(row))
         }
         Err(Stopped::Failed(error)) => {
-            let (billed, is_too_long) = failed.unwrap_or((Billed::Unknown, false));
+            // Without a word from the model it was not asked.
+            let (billed, is_too_long) = failed.unwrap_or((Billed::Nothing, false));
             let mut row = priced(row().failed(&error, EffectClass::Read), provider, billed);
             let why = if is_too_long {
                 row.code = Some("context_window_exceeded".into());
