@@ -1,32 +1,46 @@
--- Asks for a lane to a provider: its breaker must not be open, and not all of its lanes may be taken.
--- KEYS: the breaker (a hash), the lanes (a sorted set of calls by the time they end at the latest).
--- ARGV: now (ms), the call, the time it ends at the latest (ms), lanes, how long a half-open probe may take (ms).
--- Answers {'open', ms to wait}, {'busy', 0}, {'probe', 0} or {'closed', 0}.
-local breaker, lanes = KEYS[1], KEYS[2]
-local now, call, ends, most, patience = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+-- Asks for a lane to a provider at each gate on the way: no breaker may be open, and nowhere may all lanes be taken.
+-- KEYS: of each gate the breaker (a hash) and the lanes (a sorted set of calls by the time they end at the latest).
+-- ARGV: now (ms), the call, the time it ends at the latest (ms), how long a half-open probe may take (ms), and of each gate
+-- how many lanes it has.
+-- Answers {'open', ms to wait}, {'busy', 0} or {'admitted', 0}.
+local now, call, ends, patience = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local verdict = 'closed'
-local open_until = tonumber(redis.call('HGET', breaker, 'open_until') or '0')
-if open_until > now then
-  return {'open', open_until - now}
+-- Asked again because the answer was lost: it has its lanes, and whatever it probes.
+if redis.call('ZSCORE', KEYS[2], call) then
+  return {'admitted', 0}
 end
-if open_until > 0 then
-  -- Half open: one call may try; the others wait until it has said how it went, or for as long as it may take.
-  local probing_until = tonumber(redis.call('HGET', breaker, 'probing_until') or '0')
-  if probing_until > now then
-    return {'open', probing_until - now}
+
+local wait, probes = 0, {}
+for gate = 1, #KEYS / 2 do
+  local breaker = KEYS[2 * gate - 1]
+  local open_until = tonumber(redis.call('HGET', breaker, 'open_until') or '0')
+  if open_until > now then
+    wait = math.max(wait, open_until - now)
+  elseif open_until > 0 then
+    -- Half open: one call may try; the others wait until it has said how it went, or for as long as it may take.
+    local probing_until = tonumber(redis.call('HGET', breaker, 'probing_until') or '0')
+    wait = math.max(wait, probing_until - now)
+    probes[#probes + 1] = breaker
   end
-  verdict = 'probe'
+end
+if wait > 0 then
+  return {'open', wait}
 end
 
-redis.call('ZREMRANGEBYSCORE', lanes, '-inf', now)
-if redis.call('ZCARD', lanes) >= most then
-  return {'busy', 0}
+for gate = 1, #KEYS / 2 do
+  local lanes = KEYS[2 * gate]
+  redis.call('ZREMRANGEBYSCORE', lanes, '-inf', now)
+  if redis.call('ZCARD', lanes) >= tonumber(ARGV[4 + gate]) then
+    return {'busy', 0}
+  end
 end
-redis.call('ZADD', lanes, ends, call)
--- Longer than any call may take.
-redis.call('PEXPIRE', lanes, 900000)
-if verdict == 'probe' then
-  redis.call('HSET', breaker, 'probing_until', now + patience)
+
+for gate = 1, #KEYS / 2 do
+  redis.call('ZADD', KEYS[2 * gate], ends, call)
+  -- Longer than any call may take.
+  redis.call('PEXPIRE', KEYS[2 * gate], 900000)
 end
-return {verdict, 0}
+for _, breaker in ipairs(probes) do
+  redis.call('HSET', breaker, 'probing_until', now + patience, 'probing_call', call)
+end
+return {'admitted', 0}

@@ -116,6 +116,8 @@ pub enum ErrorKind {
     Gateway,
     /// No complete answer in time.
     Timeout,
+    /// The caller's time was up while the answer was coming.
+    CutOff,
     /// Nothing reached the provider.
     NotSent,
     /// The connection broke before the end of the answer.
@@ -141,7 +143,11 @@ impl ErrorKind {
 
     /// Whether another provider of the same kind may be asked instead: never for a request that is wrong in itself.
     pub const fn allows_fallback(self) -> bool {
-        self.is_sick() || matches!(self, Self::RateLimited | Self::Quota | Self::Unauthorized)
+        self.is_sick()
+            || matches!(
+                self,
+                Self::CutOff | Self::RateLimited | Self::Quota | Self::Unauthorized
+            )
     }
 }
 

@@ -14,6 +14,7 @@ use futures::{
     stream,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use sse_stream::SseByteStream;
 
 use super::{
@@ -55,8 +56,10 @@ pub(super) struct Draft {
     pub(super) end: Option<String>,
     /// The model that answers.
     pub(super) model: Option<String>,
-    /// What it has used.
+    /// What it has used, as far as the vendor has said.
     pub(super) tokens: Option<Tokens>,
+    /// Whether that is the vendor's last word, which counts the whole output.
+    pub(super) is_counted: bool,
 }
 
 impl Draft {
@@ -79,7 +82,9 @@ impl Draft {
     /// What is billed if nothing more comes. `told`: the vendor itself says that it failed.
     fn billed(&self, kind: ErrorKind, told: bool) -> Billed {
         match self.tokens {
-            Some(tokens) => Billed::Tokens(tokens),
+            // The failure is the vendor's own, and nothing had been written.
+            Some(tokens) if self.is_counted || (told && !self.has_begun()) => Billed::Tokens(tokens),
+            Some(tokens) => Billed::Input(tokens),
             None if kind == ErrorKind::NotSent || (told && !self.has_begun()) => Billed::Nothing,
             None => Billed::Unknown,
         }
@@ -125,7 +130,10 @@ pub(super) async fn ask<D: Dialect>(
     let work = follow::<D>(endpoint, request, patience, &seen, &mut draft);
     let result = in_time(&*endpoint.clock, patience.total, work)
         .await
-        .unwrap_or_else(|| Err(late(format!("no complete answer within {} ms", millis(patience.total)))));
+        .unwrap_or_else(|| {
+            let message = format!("no complete answer within {} ms", millis(patience.total));
+            Err(seen.late(endpoint, patience, message))
+        });
     let result = match result {
         Ok(()) => D::end(&draft).map_err(Broken::because),
         Err(broken) => Err(broken),
@@ -139,7 +147,7 @@ pub(super) async fn ask<D: Dialect>(
         Ok(end) => Ok(Answer {
             end,
             model: draft.model.take(),
-            tokens: draft.tokens,
+            tokens: draft.tokens.filter(|_| draft.is_counted),
             text: draft.into_text(),
             traffic,
         }),
@@ -174,6 +182,23 @@ struct Seen {
     bytes: Cell<u64>,
     status: Cell<Option<u16>>,
     request_id: RefCell<Option<String>>,
+    /// When the provider last sent something of an answer: the head of a stream, or a piece of it.
+    heard: Cell<Option<Timestamp>>,
+}
+
+impl Seen {
+    /// The caller's time is up. It says nothing about a provider whose answer was coming.
+    fn late(&self, endpoint: &Endpoint, patience: Patience, message: String) -> Broken {
+        let silence = self.heard.get().map(|heard| {
+            let silence = heard.duration_until(endpoint.clock.now());
+            Duration::try_from(silence).unwrap_or_default()
+        });
+        let kind = match silence {
+            Some(silence) if silence < patience.idle => ErrorKind::CutOff,
+            _ => ErrorKind::Timeout,
+        };
+        Broken::because(Reason::new(kind, message))
+    }
 }
 
 /// Why there is no whole stream.
@@ -197,10 +222,6 @@ impl Broken {
             Failure::TooLong => Reason::new(ErrorKind::InvalidAnswer, "the answer is longer than it may be"),
         })
     }
-}
-
-fn late(message: String) -> Broken {
-    Broken::because(Reason::new(ErrorKind::Timeout, message))
 }
 
 /// Reads the stream to its last event.
@@ -228,16 +249,15 @@ async fn follow<D: Dialect>(
             seen.bytes.set(u64::try_from(body.len()).unwrap_or(u64::MAX));
             return Err(Broken::Refused(status, headers, body));
         }
-        let pieces = pieces(response, clock, patience.idle, &seen.bytes);
+        seen.heard.set(Some(clock.now()));
+        let pieces = pieces(response, clock, patience.idle, seen);
         let mut events = Box::pin(SseByteStream::new(pieces));
         let event = events.next().await;
         Ok((event, events))
     };
     let Some(begun) = in_time(clock, patience.first_event, first).await else {
-        return Err(late(format!(
-            "the answer did not begin within {} ms",
-            millis(patience.first_event)
-        )));
+        let message = format!("the answer did not begin within {} ms", millis(patience.first_event));
+        return Err(seen.late(endpoint, patience, message));
     };
     let (mut event, mut events) = begun?;
     loop {
@@ -262,7 +282,7 @@ fn pieces<'a>(
     response: reqwest::Response,
     clock: &'a dyn Clock,
     idle: Duration,
-    bytes: &'a Cell<u64>,
+    seen: &'a Seen,
 ) -> impl Stream<Item = Result<Bytes, Cut>> + use<'a> {
     // How long the first one may take is for the caller to say.
     let begun = (Box::pin(response.bytes_stream()), None);
@@ -278,12 +298,10 @@ fn pieces<'a>(
             Some(Some(Err(error))) => return Some((Err(lost(error)), None)),
             Some(Some(Ok(piece))) => piece,
         };
-        bytes.set(
-            bytes
-                .get()
-                .saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX)),
-        );
-        if bytes.get() > MAX_STREAM_BYTES {
+        let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        seen.bytes.set(seen.bytes.get().saturating_add(bytes));
+        seen.heard.set(Some(clock.now()));
+        if seen.bytes.get() > MAX_STREAM_BYTES {
             return Some((Err(Cut::TooLong), None));
         }
         Some((Ok(piece), Some((pieces, Some(idle)))))
@@ -345,8 +363,19 @@ mod tests {
             ..Tokens::default()
         };
         let fresh = Draft::default();
-        let counted = Draft {
+        let begun = Draft {
             tokens: Some(tokens),
+            ..Draft::default()
+        };
+        let written = Draft {
+            text: "he".to_owned(),
+            tokens: Some(tokens),
+            ..Draft::default()
+        };
+        let counted = Draft {
+            text: "he".to_owned(),
+            tokens: Some(tokens),
+            is_counted: true,
             ..Draft::default()
         };
         let said = Draft {
@@ -359,6 +388,10 @@ mod tests {
             (&fresh, ErrorKind::Overloaded, true, Billed::Nothing),
             (&said, ErrorKind::Overloaded, true, Billed::Unknown),
             (&said, ErrorKind::Lost, false, Billed::Unknown),
+            (&begun, ErrorKind::Overloaded, true, Billed::Tokens(tokens)),
+            (&begun, ErrorKind::Lost, false, Billed::Input(tokens)),
+            (&written, ErrorKind::Overloaded, true, Billed::Input(tokens)),
+            (&written, ErrorKind::CutOff, false, Billed::Input(tokens)),
             (&counted, ErrorKind::Lost, false, Billed::Tokens(tokens)),
             (&counted, ErrorKind::Overloaded, true, Billed::Tokens(tokens)),
         ] {

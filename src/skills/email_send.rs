@@ -18,7 +18,7 @@ use super::{
     failure::{Failure, failures},
     outcome::Effect,
     params::{Stage, in_words},
-    provider::{self, ProviderFailure, Stopped},
+    provider::{self, Allowed, ProviderFailure, Stopped},
 };
 use crate::{
     integrations::{
@@ -119,7 +119,8 @@ async fn send(call: &Call<'_>, mail: params::Params<'_>) -> Outcome {
     };
     let begun = call.services.clock.now();
     let endpoint = &call.services.endpoints.resend;
-    let sending = resend::send(endpoint, key.value, &mail, call.idempotency_key, call.timeout);
+    let sending =
+        async |allowed: Allowed| resend::send(endpoint, key.value, &mail, call.idempotency_key, allowed.total).await;
     match provider::ask(call, Provider::Resend, key, call.timeout, sending).await {
         Ok(sent) => {
             let record = provider::record(call, Provider::Resend, key, begun).with_traffic(&sent.traffic);

@@ -235,7 +235,7 @@ fn contract() -> Contract {
         effects: &[EffectClass::Read],
         idempotency: "Changes nothing outside. Each try is answered anew, and billed.",
         cost_model: "By the price table, per token read and written, failed tries that were billed included. Unknown for a \
-                     model without a price, and for a try whose answer was lost before the provider said what it used.",
+                     model without a price, and for a try whose answer broke off before the provider said what it used in all.",
         limits: vec![
             limit("messages", params::MAX_MESSAGES as u64, "items"),
             limit("messages and system", params::MAX_TEXT_BYTES as u64, "bytes"),

@@ -11,14 +11,14 @@ use super::{
     outcome::IntegrationCall,
 };
 use crate::{
-    breakers::{Admission, Health},
+    breakers::{self, Account, Admission, Health},
     integrations::provider::{ErrorKind, Provider, ProviderError, Traffic},
     tenants::{Held, OwnSetting},
 };
 
 /// A step that found all lanes taken is due again after between this long and twice that.
 const BUSY_AGAIN: Duration = Duration::from_secs(1);
-/// A provider that did not answer within less than this is not sick: the caller was impatient.
+/// A provider that did not begin to answer within less than this is not sick: the caller was impatient.
 const FAIR_PATIENCE: Duration = Duration::from_secs(10);
 
 failures! {
@@ -113,11 +113,17 @@ impl ProviderFailure {
             ErrorKind::Overloaded => Self::Unavailable,
             ErrorKind::ServerError if is_once => Self::Failed,
             ErrorKind::NotSent => Self::Network,
-            ErrorKind::Gateway | ErrorKind::Timeout | ErrorKind::Lost | ErrorKind::InvalidAnswer if is_once => {
+            ErrorKind::Gateway
+            | ErrorKind::Timeout
+            | ErrorKind::CutOff
+            | ErrorKind::Lost
+            | ErrorKind::InvalidAnswer
+                if is_once =>
+            {
                 Self::UnknownEffect
             }
             ErrorKind::ServerError | ErrorKind::Gateway => Self::Unavailable,
-            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::Timeout | ErrorKind::CutOff => Self::Timeout,
             ErrorKind::Lost => Self::Network,
             ErrorKind::InvalidAnswer => Self::InvalidAnswer,
         }
@@ -182,7 +188,7 @@ impl Stopped {
             Self::Busy => ProviderFailure::RateLimited.error("all lanes to the provider are taken"),
             Self::Failed(error) => {
                 let of_provider = ProviderFailure::of(error.kind, class)
-                    .error(&error.message)
+                    .error(message(error))
                     .from_provider(error.provider.as_str(), error.status);
                 OutcomeError {
                     retry_after_ms: error.retry_after.filter(|_| of_provider.retryable).map(millis),
@@ -190,6 +196,17 @@ impl Stopped {
                 }
             }
         }
+    }
+}
+
+/// What is said about an error. A provider that refuses a key may quote it in part, and it may be the installation's. Slack
+/// has words in place of sentences, which hold nothing.
+fn message(error: &ProviderError) -> String {
+    match (error.kind, error.status) {
+        (ErrorKind::Unauthorized, Some(_)) if error.provider != Provider::Slack => {
+            format!("{} refuses the key", error.provider)
+        }
+        _ => error.message.clone(),
     }
 }
 
@@ -208,27 +225,56 @@ impl From<Duration> for Allowed {
     }
 }
 
-/// Makes one call of a provider under its breaker. `key`: whose key it is made with.
+impl Allowed {
+    /// What is left of it for the call itself: something stands back for the report to the breaker, half a second or, of a
+    /// short time, a quarter.
+    fn left(self, passed: Duration) -> Self {
+        let report = breakers::PATIENCE.min(self.total.checked_div(4).unwrap_or_default());
+        let total = self.total.saturating_sub(passed.saturating_add(report));
+        Self {
+            total,
+            silence: self.silence.min(total),
+        }
+    }
+}
+
+/// Makes one call of a provider under its breaker. `key`: whose key it is made with. `work` is told how long it may take:
+/// asking the breaker, the work and the report to the breaker end within what is `allowed`.
 pub(super) async fn ask<T>(
     call: &Call<'_>,
     provider: Provider,
     key: Held<'_>,
     allowed: impl Into<Allowed>,
-    work: impl Future<Output = Result<T, ProviderError>>,
+    work: impl AsyncFnOnce(Allowed) -> Result<T, ProviderError>,
 ) -> Result<T, Stopped> {
     let allowed = allowed.into();
     let Some(breakers) = &call.services.breakers else {
-        return work.await.map_err(Stopped::Failed);
+        return work(allowed).await.map_err(Stopped::Failed);
     };
-    let tenant = call.tenant.to_string();
-    let account = if key.is_own { &tenant } else { "installation" };
+    let account = if key.is_own {
+        Account::Own(call.tenant)
+    } else {
+        Account::Installation(call.tenant)
+    };
+    let begun = call.services.clock.now();
     let pass = match breakers.admit(provider, account, allowed.total).await {
         Admission::Admitted(pass) => pass,
         Admission::Open { retry_after } => return Err(Stopped::Open(provider, retry_after)),
         Admission::Busy => return Err(Stopped::Busy),
     };
-    let result = work.await;
-    breakers.report(pass, health(result.as_ref().err(), allowed)).await;
+    let passed = Duration::try_from(begun.duration_until(call.services.clock.now())).unwrap_or_default();
+    let left = allowed.left(passed);
+    if left.total.is_zero() {
+        breakers.report(pass, Health::Neither).await;
+        let reason = "the time was up before the provider could be asked";
+        return Err(Stopped::Failed(ProviderError::new(
+            provider,
+            ErrorKind::NotSent,
+            reason,
+        )));
+    }
+    let result = work(left).await;
+    breakers.report(pass, health(result.as_ref().err(), left)).await;
     result.map_err(Stopped::Failed)
 }
 
@@ -238,7 +284,7 @@ fn health(error: Option<&ProviderError>, allowed: Allowed) -> Health {
         None => Health::Well,
         Some(error) if error.kind == ErrorKind::Timeout && allowed.silence < FAIR_PATIENCE => Health::Neither,
         Some(error) if error.kind.is_sick() => Health::Sick,
-        Some(error) if error.kind == ErrorKind::RateLimited => Health::Neither,
+        Some(error) if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::CutOff) => Health::Neither,
         Some(_) => Health::Well,
     }
 }

@@ -17,7 +17,7 @@ use super::{
     failure::{Failure, failures},
     outcome::Effect,
     params::{Stage, in_words},
-    provider::{self, ProviderFailure, Stopped},
+    provider::{self, Allowed, ProviderFailure, Stopped},
 };
 use crate::{
     integrations::{
@@ -99,7 +99,7 @@ async fn post(call: &Call<'_>, message: &Message<'_>) -> Outcome {
         idempotency_key: call.idempotency_key.to_owned(),
     };
     let begun = call.services.clock.now();
-    let posting = webhook.post(message, call.timeout);
+    let posting = async |allowed: Allowed| webhook.post(message, allowed.total).await;
     match provider::ask(call, Provider::Slack, url, call.timeout, posting).await {
         Ok(traffic) => {
             let record = provider::record(call, Provider::Slack, url, begun).with_traffic(&traffic);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aos::ids::TenantId;
 use aos::integrations::provider::Provider;
 use aos::platform::{Clock, Fetch, FetchError, FetchRequest, FetchResponse};
 use aos::skills::llm_invoke::LlmInvoke;
@@ -49,6 +50,7 @@ pub(crate) struct Bench {
     pub(crate) services: Services,
     pub(crate) clock: Arc<Ahead>,
     pub(crate) owner: Owner,
+    pub(crate) tenant: TenantId,
     pub(crate) timeout: Duration,
     pub(crate) skill: LlmInvoke,
 }
@@ -74,6 +76,7 @@ impl Bench {
             },
             standins,
             clock,
+            tenant: "ten_018f0000000070008000000000000001".parse().unwrap(),
             timeout: Duration::from_secs(20),
             skill: LlmInvoke::default(),
         };
@@ -136,7 +139,7 @@ impl Bench {
                 params,
                 secrets: &SecretValues::new(),
                 owner: &self.owner,
-                tenant: "ten_018f0000000070008000000000000001".parse().unwrap(),
+                tenant: self.tenant,
                 run: "run_018f0000000070008000000000000001".parse().unwrap(),
                 step: "stp_018f0000000070008000000000000001".parse().unwrap(),
                 attempt: 1,

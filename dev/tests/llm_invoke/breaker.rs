@@ -1,10 +1,12 @@
 //! The providers' breakers and lanes, in a real Redis.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aos::breakers::Breakers;
 use aos::integrations::upstash::Upstash;
 use aos::skills::Category;
+use aos::tenants::OwnSetting;
+use aos_dev::faults::{Action, Rule};
 use aos_dev::progress::Progress;
 use aos_dev::redis::{Redis, RedisOptions};
 use aos_dev::scratch::Scratch;
@@ -106,6 +108,55 @@ async fn a_probe_that_fails_opens_it_again() {
 }
 
 #[tokio::test]
+async fn a_tenants_failures_shut_nobody_else_out() {
+    let mut bench = Bench::start().await;
+    let shared = Shared::start(&mut bench).await;
+    let another = "ten_018f0000000070008000000000000002".parse().unwrap();
+    let key = bench.standins.anthropic().api_key().to_owned();
+    let first = std::mem::replace(&mut bench.tenant, another);
+    for is_own in [true, false] {
+        if is_own {
+            bench.own(OwnSetting::AnthropicApiKey, &key);
+        }
+        bench.tenant = first;
+        bench.anthropic([Step::error("api_error").times(5)]);
+        for _ in 0..5 {
+            bench.call(&say_to("anthropic", "hi")).await;
+        }
+        assert_eq!(failure(&bench.call(&say_to("anthropic", "hi")).await).1, "circuit_open");
+        bench.owner.values.clear();
+        bench.tenant = another;
+        assert_eq!(bench.answer(&say_to("anthropic", "hi")).await["provider"], "anthropic");
+        bench.clock.by(Duration::from_secs(120));
+        bench.tenant = first;
+        bench.answer(&say_to("anthropic", "hi")).await;
+    }
+    shared.end().await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_slow_redis_leaves_the_step_its_time() {
+    let mut bench = Bench::start().await;
+    let shared = Shared::start(&mut bench).await;
+    bench.timeout = Duration::from_secs(2);
+    // Admission and report take 300 ms each.
+    shared.gateway.faults().add(Rule::new(Action::Delay { ms: 300 }));
+    bench.anthropic([Step::fault(Action::Delay { ms: 10_000 })]);
+    let began = Instant::now();
+    let outcome = bench.call(&say_to("anthropic", "hi")).await;
+    assert_eq!(failure(&outcome), (Category::Timeout, "timeout", true));
+    assert!(began.elapsed() <= bench.timeout, "{:?}", began.elapsed());
+    // So little time that nothing is sent.
+    bench.timeout = Duration::from_millis(200);
+    let outcome = bench.call(&say_to("anthropic", "hi")).await;
+    assert_eq!(failure(&outcome), (Category::Network, "network", true));
+    assert_eq!((outcome.cost_microusd, bench.asked()), (Some(0), (1, 0)));
+    shared.end().await;
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn what_is_the_callers_fault_never_opens_it() {
     let mut bench = Bench::start().await;
     let shared = Shared::start(&mut bench).await;
@@ -126,6 +177,28 @@ async fn what_is_the_callers_fault_never_opens_it() {
     }
     bench.answer(&say_to("anthropic", "[refuse-not] hi")).await;
     assert_eq!(bench.asked(), (25, 0));
+    shared.end().await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_a_steps_own_time_cuts_off_opens_nothing_but_silence_does() {
+    let mut bench = Bench::start().await;
+    let shared = Shared::start(&mut bench).await;
+    // Long enough that silence for all of it is the provider's fault.
+    bench.timeout = Duration::from_secs(11);
+    bench.openai([Step::fault(Action::Delay { ms: 30_000 }).times(5)]);
+    let flowing = say_to(
+        "anthropic",
+        &format!("[slow 1000] {}", "a text of many pieces ".repeat(30)),
+    );
+    let silent = say_to("openai", "hi");
+    let calls = (0..5).flat_map(|_| [bench.call(&flowing), bench.call(&silent)]);
+    for outcome in futures::future::join_all(calls).await {
+        assert_eq!(failure(&outcome), (Category::Timeout, "timeout", true));
+    }
+    assert_eq!(bench.answer(&say_to("anthropic", "hi")).await["provider"], "anthropic");
+    assert_eq!(failure(&bench.call(&silent).await).1, "circuit_open");
     shared.end().await;
     bench.end().await;
 }

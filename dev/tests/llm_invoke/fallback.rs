@@ -58,7 +58,7 @@ async fn whatever_is_not_the_requests_fault_is_asked_of_the_other_one() {
 #[tokio::test]
 async fn both_tries_are_priced() {
     let bench = Bench::start().await;
-    bench.anthropic([Step::stream(3, Then::Error("overloaded_error".to_owned()))]);
+    bench.anthropic([Step::stream(1, Then::Error("overloaded_error".to_owned()))]);
     let outcome = bench.call(&say("[tokens 100] hello")).await;
     let output = outcome.output.unwrap();
     // Anthropic had counted 5 tokens at $2 and one at $10; OpenAI counts 5 at $2.50 and 100 at $10 per million.
@@ -189,6 +189,23 @@ async fn an_own_key_that_is_refused_is_never_replaced_by_the_installations() {
     let outcome = bench.call(&say("hi")).await;
     assert!(outcome.calls.iter().all(|call| call.own_key));
     assert_eq!(outcome.output.unwrap()["provider"], "openai");
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_quotes_the_key_is_not_passed_on() {
+    let bench = Bench::start().await;
+    let said = "Incorrect API key provided: sk-proj-abc*******xyz.";
+    let of_openai = json!({"error": {"message": said, "type": "invalid_request_error", "code": "invalid_api_key"}});
+    let of_anthropic = json!({"type": "error", "error": {"type": "authentication_error", "message": said}});
+    bench.openai([Step::status(401, of_openai.to_string())]);
+    bench.anthropic([Step::status(401, of_anthropic.to_string())]);
+    let error = bench.call(&say("hi")).await.error.unwrap();
+    assert_eq!(error.code, "integration_unauthorized");
+    assert_eq!(
+        error.message,
+        "anthropic: anthropic refuses the key; openai: openai refuses the key"
+    );
     bench.end().await;
 }
 

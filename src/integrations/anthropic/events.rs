@@ -44,6 +44,7 @@ impl Dialect for Messages {
                     draft.add_refusal(why)?;
                 }
                 count(draft, event.get("usage"));
+                draft.is_counted |= event.pointer("/usage/output_tokens").is_some_and(Value::is_u64);
             }
             Some("message_stop") => return Ok(true),
             Some("error") => return Err(error::of_event(&event)),

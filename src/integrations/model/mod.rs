@@ -114,8 +114,10 @@ pub struct Answer {
 pub enum Billed {
     /// Nothing: it never arrived, or it was refused.
     Nothing,
-    /// At least this much, which the vendor had counted when the answer broke off.
+    /// This much.
     Tokens(Tokens),
+    /// The input as it is counted here, and an output that nobody counted: the answer broke off before its end.
+    Input(Tokens),
     /// Nobody knows.
     Unknown,
 }

@@ -47,6 +47,7 @@ impl Dialect for Completions {
         }
         if let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) {
             draft.tokens = Some(tokens(usage));
+            draft.is_counted = true;
         }
         Ok(false)
     }

@@ -72,20 +72,24 @@ impl Key {
         Self(format!("aos:revoked:session:{session_id}"))
     }
 
-    /// The breaker of a provider.
-    pub fn breaker(provider: Provider) -> Self {
-        Self(format!("aos:breaker:{provider}"))
+    /// The breaker of a provider for one tenant's calls, or (`None`) for all that are made with the installation's key.
+    pub fn breaker(provider: Provider, tenant: Option<TenantId>) -> Self {
+        Self(format!("aos:breaker:{provider}:{}", gate(tenant)))
     }
 
-    /// The calls of a provider that are under way with one key.
-    pub fn provider_lanes(provider: Provider, account: &str) -> Self {
-        Self(format!("aos:lanes:{provider}:{account}"))
+    /// The calls of a provider that are under way, of the same.
+    pub fn provider_lanes(provider: Provider, tenant: Option<TenantId>) -> Self {
+        Self(format!("aos:lanes:{provider}:{}", gate(tenant)))
     }
 
     /// The name as Redis knows it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn gate(tenant: Option<TenantId>) -> String {
+    tenant.map_or_else(|| "installation".to_owned(), |tenant| tenant.to_string())
 }
 
 impl fmt::Display for Key {

@@ -1,6 +1,7 @@
 //! Upstash Redis: commands over HTTPS, many in one request, and channels as server-sent events.
 //! Must never print the token, nor repeat commands whose answer was lost unless the caller said they may be.
 
+mod absence;
 mod command;
 mod error;
 mod subscription;
@@ -18,6 +19,7 @@ use url::Url;
 
 use self::subscription::Event;
 pub use self::{
+    absence::Absence,
     command::{Command, Key},
     error::{CommandError, Error},
 };

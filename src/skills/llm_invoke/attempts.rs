@@ -234,7 +234,12 @@ async fn attempt(
     };
     let begun = call.services.clock.now();
     let mut failed = None;
-    let work = async {
+    let work = async |allowed: Allowed| {
+        let patience = Patience {
+            total: allowed.total,
+            first_event: allowed.silence,
+            ..patience
+        };
         model::ask(endpoint(call, provider), key.value, &request, patience)
             .await
             .map_err(|failure| {
@@ -270,7 +275,8 @@ async fn attempt(
             (Ok(answered), None, Some(row))
         }
         Err(Stopped::Failed(error)) => {
-            let (billed, is_too_long) = failed.unwrap_or((Billed::Unknown, false));
+            // Without a word from the model it was not asked.
+            let (billed, is_too_long) = failed.unwrap_or((Billed::Nothing, false));
             let mut row = priced(row().failed(&error, EffectClass::Read), provider, billed);
             let why = if is_too_long {
                 row.code = Some("context_window_exceeded".into());
@@ -299,29 +305,32 @@ async fn attempt(
 /// The same with what is billed and what that costs.
 fn priced(row: IntegrationCall, provider: Provider, billed: Billed) -> IntegrationCall {
     let table = PriceTable::shipped();
-    match billed {
-        Billed::Nothing => row,
-        Billed::Unknown => IntegrationCall {
-            cost_microusd: None,
-            ..row
-        },
-        Billed::Tokens(tokens) => {
-            let Tokens {
-                input,
-                cached_input,
-                cache_write,
-                output,
-            } = tokens;
-            let model = row.model.as_deref().unwrap_or_default();
-            IntegrationCall {
-                input_tokens: Some(input.saturating_add(cached_input).saturating_add(cache_write)),
-                cached_input_tokens: Some(cached_input),
-                output_tokens: Some(output),
-                cost_microusd: table.cost_microusd(provider, model, tokens),
-                price_version: Some(table.version.clone()),
+    let (tokens, is_counted) = match billed {
+        Billed::Nothing => return row,
+        Billed::Unknown => {
+            return IntegrationCall {
+                cost_microusd: None,
                 ..row
-            }
+            };
         }
+        Billed::Tokens(tokens) => (tokens, true),
+        Billed::Input(tokens) => (tokens, false),
+    };
+    let Tokens {
+        input,
+        cached_input,
+        cache_write,
+        output,
+    } = tokens;
+    let model = row.model.as_deref().unwrap_or_default();
+    let cost_microusd = table.cost_microusd(provider, model, tokens).filter(|_| is_counted);
+    IntegrationCall {
+        input_tokens: Some(input.saturating_add(cached_input).saturating_add(cache_write)),
+        cached_input_tokens: Some(cached_input),
+        output_tokens: is_counted.then_some(output),
+        cost_microusd,
+        price_version: Some(table.version.clone()),
+        ..row
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     skills::{
         Call,
         outcome::IntegrationCall,
-        provider::{self, Stopped},
+        provider::{self, Allowed, Stopped},
     },
     tenants::Held,
 };
@@ -119,7 +119,8 @@ impl<'a> Parts<'a> {
             input_type: self.params.input_type,
         };
         let endpoint = &self.call.services.endpoints.voyage;
-        let asking = voyage::embed(endpoint, self.key.value, texts, time_left);
+        let key = self.key.value;
+        let asking = async |allowed: Allowed| voyage::embed(endpoint, key, texts, allowed.total).await;
         let result = provider::ask(self.call, Provider::Voyage, self.key, time_left, asking).await;
         let record = provider::record(self.call, Provider::Voyage, self.key, begun);
         let record = IntegrationCall {
@@ -154,7 +155,7 @@ impl<'a> Parts<'a> {
 fn may_be_billed(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::Gateway | ErrorKind::Timeout | ErrorKind::Lost | ErrorKind::InvalidAnswer
+        ErrorKind::Gateway | ErrorKind::Timeout | ErrorKind::CutOff | ErrorKind::Lost | ErrorKind::InvalidAnswer
     )
 }
 
