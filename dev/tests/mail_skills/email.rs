@@ -181,6 +181,22 @@ async fn every_documented_error_has_its_meaning() {
         let outcome = world.call("email_send", step, &mail()).await;
         assert_means(&outcome.error.unwrap(), meaning, &format!("{status} {body}"));
     }
+    // A redirect is not followed.
+    let to = world.standins.webhooks().url("elsewhere");
+    let redirect = Action::Status {
+        code: 307,
+        body: String::new(),
+        headers: [("location".to_owned(), to)].into(),
+    };
+    world.standins.resend().script([Step::fault(redirect)]).unwrap();
+    let outcome = world.call("email_send", 99, &mail()).await;
+    assert_means(
+        &outcome.error.unwrap(),
+        ("provider", "invalid_answer", true, None),
+        "redirect",
+    );
+    assert_eq!(world.standins.webhooks().received().count, 0);
+
     let limited = Step::error("rate_limit_exceeded").retry_after("7");
     world.standins.resend().script([limited]).unwrap();
     let outcome = world.call("email_send", 100, &mail()).await;
