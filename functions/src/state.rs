@@ -110,7 +110,7 @@ impl Isolate {
 impl App {
     fn new(settings: Settings, given: Given) -> Self {
         let Given { clock, fetch, archive } = given;
-        let archive = archive.map(Archive::new);
+        let archive = archive.map(|store| Archive::new(store, Arc::clone(&clock)));
         let calendars = archive
             .clone()
             .zip(settings.links.clone())

@@ -105,7 +105,7 @@ impl World {
         let clock = Arc::new(Movable::default());
         let bucket = Arc::new(Bucket::default());
         let services = Services {
-            archive: Some(Archive::new(bucket.clone())),
+            archive: Some(Archive::new(bucket.clone(), clock.clone())),
             ..Services::new(clock.clone(), Arc::new(NoFetch), endpoints(&standins, &clock))
         };
         let owner = Owner {
