@@ -1,5 +1,5 @@
 //! Skills and what is behind them, in real runs: all ten in one plan, each integration missing in turn, providers on a bad
-//! day, outputs too large for a row, secrets.
+//! day, outputs too large for a row, secrets, keys.
 
 use aos_tests::Stage;
 
@@ -9,5 +9,7 @@ static STAGE: Stage = Stage::new(1);
 mod all;
 #[path = "skills/kept.rs"]
 mod kept;
+#[path = "skills/keys.rs"]
+mod keys;
 #[path = "skills/sick.rs"]
 mod sick;

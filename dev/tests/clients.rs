@@ -8,6 +8,8 @@ mod world;
 mod neon;
 #[path = "clients/neon_faults.rs"]
 mod neon_faults;
+#[path = "clients/redirects.rs"]
+mod redirects;
 #[path = "clients/upstash.rs"]
 mod upstash;
 #[path = "clients/upstash_faults.rs"]

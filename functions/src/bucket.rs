@@ -24,7 +24,7 @@ impl ObjectStore for WorkersBucket {
             content_type: Some(content_type.to_owned()),
             ..HttpMetadata::default()
         };
-        let put = self.0.put(key, bytes.to_vec()).http_metadata(metadata);
+        let put = self.0.put(key, Vec::from(bytes)).http_metadata(metadata);
         async move { put.execute().await.map(drop).map_err(failed) }.boxed_local()
     }
 

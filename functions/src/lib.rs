@@ -16,6 +16,7 @@ mod log;
 mod openapi;
 mod operations;
 mod platform;
+mod redirects;
 mod rights;
 mod router;
 mod runs;

@@ -145,7 +145,7 @@ pub(crate) async fn steps(
 
 /// Read a step
 ///
-/// With its whole output.
+/// With its whole output, unless that has more than 4 MiB: it is then `output_omitted`, and in the archive alone.
 #[utoipa::path(
     get, path = "/v1/runs/{id}/steps/{key}", operation_id = "readStep", tag = "runs",
     params(("id" = RunId, Path, description = "The run"), ("key" = String, Path, description = "The step's name in the plan")),

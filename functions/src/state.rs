@@ -10,7 +10,10 @@ use aos::{
     breakers::Breakers,
     config::{Environment, Misconfigured, Settings},
     database::Database,
-    integrations::calendar::{ArchivedCalendars, CalendarProvider},
+    integrations::{
+        calendar::{ArchivedCalendars, CalendarProvider},
+        http_client,
+    },
     limits::Limiter,
     platform::{Clock, Fetch, JobQueue, ObjectStore, Platform},
     runs::engine::{Engine, EngineSettings},
@@ -22,7 +25,7 @@ use worker::Env;
 use crate::{
     bucket, log,
     platform::{WorkersClock, WorkersFetch},
-    router,
+    redirects, router,
 };
 
 /// An isolate's state.
@@ -68,6 +71,7 @@ impl Isolate {
     pub(crate) fn get(env: &Env) -> &'static Self {
         static ISOLATE: OnceLock<Isolate> = OnceLock::new();
         ISOLATE.get_or_init(|| {
+            redirects::follow_none();
             let clock: Arc<dyn Clock> = Arc::new(WorkersClock);
             let fetch = Arc::new(WorkersFetch(Arc::clone(&clock)));
             let given = Given {
@@ -84,7 +88,7 @@ impl Isolate {
     /// A state by these settings.
     pub(crate) fn new(value_of: impl Fn(&str) -> Option<String>, given: Given) -> Self {
         let clock = Arc::clone(&given.clock);
-        let settings = Settings::read(value_of, &reqwest::Client::new(), &clock);
+        let settings = Settings::read(value_of, &http_client(), &clock);
         let configured = settings.map(|settings| {
             let app = Arc::new(App::new(settings, given));
             Configured {
@@ -106,7 +110,7 @@ impl Isolate {
 impl App {
     fn new(settings: Settings, given: Given) -> Self {
         let Given { clock, fetch, archive } = given;
-        let archive = archive.map(Archive::new);
+        let archive = archive.map(|store| Archive::new(store, Arc::clone(&clock)));
         let calendars = archive
             .clone()
             .zip(settings.links.clone())

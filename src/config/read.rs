@@ -15,7 +15,11 @@ use url::Url;
 
 use super::{Environment, Misconfigured, SettingProblem, Settings};
 use crate::{
-    integrations::{SettingError, neon::Neon, upstash::Upstash},
+    integrations::{
+        SettingError,
+        neon::{self, Neon},
+        upstash::Upstash,
+    },
     platform::Clock,
     skills::address_guard::AddressRules,
 };
@@ -113,7 +117,7 @@ pub(super) fn settings(
 struct Reader<'a> {
     value_of: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<SettingProblem>,
-    /// The hosts that the settings name: no caller's URL may lead to them.
+    /// The hosts that the settings name or lead to: no caller's URL may lead to them.
     own_hosts: Vec<String>,
 }
 
@@ -125,10 +129,19 @@ impl Reader<'_> {
             self.wrong(name, "has white space around it");
             return None;
         }
-        if let Some(host) = Url::parse(&value).ok().as_ref().and_then(Url::host_str) {
-            self.own_hosts.push(host.to_owned());
+        if let Ok(url) = Url::parse(&value) {
+            self.own_hosts.extend(url.host_str().map(str::to_owned));
+            // What a connection string opens is asked at another host than it names.
+            self.own_hosts.extend(neon::api_host(&url));
         }
         Some(value)
+    }
+
+    /// Takes note of a host that is ours though no setting names it.
+    fn own_host(&mut self, url: &str) {
+        let url = Url::parse(url).ok();
+        self.own_hosts
+            .extend(url.as_ref().and_then(Url::host_str).map(str::to_owned));
     }
 
     fn wrong(&mut self, name: &'static str, reason: &'static str) {

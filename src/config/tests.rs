@@ -7,6 +7,10 @@ use std::{
 use futures::future::{FutureExt, LocalBoxFuture};
 
 use super::*;
+use crate::{
+    integrations::http_client,
+    skills::address_guard::{self, GuardError},
+};
 
 const KEY: &str = "k3y-of-the-operator-0123456789-abcdef";
 const SECRET: &str = "s1gns-the-tokens-of-services-0123456789";
@@ -49,7 +53,7 @@ fn values(changes: &[(&'static str, &str)]) -> BTreeMap<&'static str, String> {
 fn read(changes: &[(&'static str, &str)]) -> Result<Settings, Misconfigured> {
     let values = values(changes);
     let clock: Arc<dyn Clock> = Arc::new(NoClock);
-    Settings::read(|name| values.get(name).cloned(), &reqwest::Client::new(), &clock)
+    Settings::read(|name| values.get(name).cloned(), &http_client(), &clock)
 }
 
 fn problems(changes: &[(&'static str, &str)]) -> Vec<String> {
@@ -241,6 +245,36 @@ fn the_hosts_of_our_own_services_are_closed_to_callers() {
 }
 
 #[test]
+fn hosts_that_are_asked_are_own_also_where_no_setting_names_them() {
+    let rules = read(&[
+        ("DATABASE_URL", "postgres://api:pw@ep-own-pooler.eu.aws.neon.tech/aos"),
+        ("QUERY_DATABASE_URL", "postgres://r:pw@ep-shop.us.aws.neon.tech/shop"),
+        ("ANTHROPIC_BASE_URL", "https://models.proxy.dev"),
+        ("RESEND_BASE_URL", "https://mail.proxy.dev"),
+        ("CLERK_BASE_URL", "https://clerk.proxy.dev"),
+    ])
+    .unwrap()
+    .address_rules;
+    for url in [
+        "https://api.eu.aws.neon.tech/sql",
+        "https://api.us.aws.neon.tech/sql",
+        "https://api.anthropic.com/v1/messages",
+        "https://models.proxy.dev/v1/messages",
+        "https://api.resend.com/emails",
+        "https://mail.proxy.dev/emails",
+        "https://api.openai.com/v1/responses",
+        "https://api.voyageai.com/v1/embeddings",
+        "https://hooks.slack.com/services/T/B/x",
+        "https://api.clerk.com/v1/sessions",
+        "https://clerk.proxy.dev/v1/sessions",
+    ] {
+        let refused = address_guard::check(url, &rules);
+        assert!(matches!(refused, Err(GuardError::OwnHost)), "{url}: {refused:?}");
+    }
+    assert!(address_guard::check("https://api.shop.dev", &rules).is_ok());
+}
+
+#[test]
 fn the_query_database_is_neons_and_not_our_own() {
     const OWN: &str = "postgres://aos_api:pw@ep-own-pooler.eu.aws.neon.tech/aos";
     let with = |url| [("DATABASE_URL", OWN), ("QUERY_DATABASE_URL", url)];
@@ -332,7 +366,7 @@ fn the_list_of_settings_is_what_is_read() {
             asked.borrow_mut().insert(name.to_owned());
             None
         },
-        &reqwest::Client::new(),
+        &http_client(),
         &clock,
     );
     let missing: BTreeSet<_> = nothing

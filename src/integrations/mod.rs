@@ -20,6 +20,16 @@ mod tries;
 pub mod upstash;
 pub mod voyage;
 
+/// What the clients here send through: it follows no redirect, so that a key goes to the host it is for and to no other. In
+/// wasm that is the platform's to see to, which the Worker tells its fetch.
+pub fn http_client() -> reqwest::Client {
+    let client = reqwest::Client::builder();
+    #[cfg(not(target_arch = "wasm32"))]
+    let client = client.redirect(reqwest::redirect::Policy::none());
+    // Where no client can be built, the default one, which would follow, panics.
+    client.build().unwrap_or_default()
+}
+
 /// Whether a request may be sent again after its answer was lost, when nobody knows whether it took effect.
 ///
 /// What is known to have had no effect (a rolled back transaction, a connection that was never made) is tried again

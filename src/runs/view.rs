@@ -160,7 +160,7 @@ pub struct Step {
     /// What it came to.
     #[schema(required, value_type = Value)]
     pub output: Option<Box<RawValue>>,
-    /// Whether there is an output that is too large to be shown in the list.
+    /// Whether there is an output that is too large to be shown here: in a list, or over 4 MiB anywhere.
     #[serde(default, skip_serializing_if = "is_false")]
     pub output_omitted: bool,
     /// Where the output is, if it is too large to be kept with the step.

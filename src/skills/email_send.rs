@@ -9,6 +9,7 @@ mod tests;
 use std::{borrow::Cow, collections::BTreeSet};
 
 use futures::future::{FutureExt, LocalBoxFuture};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use self::params::read;
@@ -91,8 +92,6 @@ fn invalid(message: impl Into<String>) -> Outcome {
 
 /// Sends the mail, from the sender of the settings if the params name none.
 async fn send(call: &Call<'_>, mail: params::Params<'_>) -> Outcome {
-    use secrecy::ExposeSecret;
-
     let Some(key) = call.value(OwnSetting::ResendApiKey) else {
         return provider::not_configured(call, OwnSetting::ResendApiKey);
     };
@@ -105,6 +104,11 @@ async fn send(call: &Call<'_>, mail: params::Params<'_>) -> Outcome {
         },
         (None, None) => return invalid("/from: there is no sender; give from, or set resend_from_address"),
     };
+    if !key.is_own
+        && let Some(outcome) = sender_refused(call, &from)
+    {
+        return outcome;
+    }
     let mail = Mail {
         from: from.text,
         to: texts(&mail.to),
@@ -149,6 +153,28 @@ async fn send(call: &Call<'_>, mail: params::Params<'_>) -> Outcome {
                 provider_request_id: error.traffic.request_id,
                 ..outcome.with_calls(vec![record])
             }
+        }
+    }
+}
+
+/// Why no mail with the installation's key may come from there, if none may. That key could send as anybody of the
+/// installation's domain: tenants get its one address, under whatever name.
+fn sender_refused(call: &Call<'_>, from: &address::Address<'_>) -> Option<Outcome> {
+    let setting = OwnSetting::ResendFromAddress;
+    let held = call.services.installation.values.get(&setting);
+    let allowed = held.and_then(|value| address::read(value.expose_secret()).ok());
+    match allowed {
+        Some(allowed) if allowed.is_mailbox_of(from) => None,
+        Some(allowed) => {
+            let reason = format!(
+                "the installation's key sends from {}@{} alone; to send from another address, set a resend_api_key of your own",
+                allowed.local, allowed.domain
+            );
+            Some(Outcome::failed(ProviderFailure::PermissionDenied.error(reason)))
+        }
+        None => {
+            let reason = "the installation has no RESEND_FROM_ADDRESS that its key may send from; set a resend_api_key of your own";
+            Some(Outcome::failed(ProviderFailure::NotConfigured.error(reason)))
         }
     }
 }

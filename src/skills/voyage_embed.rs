@@ -176,8 +176,9 @@ fn contract() -> Contract {
                 "embeddings": {
                     "type": "array",
                     "items": {"type": "array", "items": {"type": "number"}},
-                    "description": "One vector for each text, in the order of the texts. Over 64 KiB they are in \
-                                    the archive; over 4 MiB together no later step can refer to them."
+                    "description": "One vector for each text, in the order of the texts. Over 64 KiB they are in the \
+                                    archive; over 4 MiB together they are there alone: the API does not show them and \
+                                    no later step can refer to them."
                 },
                 "total_tokens": {"type": "integer", "description": "What Voyage counted, and bills."}
             }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use aos::integrations::http_client;
 use aos::integrations::neon::Neon;
 use aos::integrations::upstash::Upstash;
 use aos::platform::Clock;
@@ -146,25 +147,13 @@ impl World {
 pub(crate) fn neon(connection_string: &str, endpoint: &str) -> Neon {
     let endpoint = endpoint.parse().unwrap();
     let connection_string = connection_string.to_owned().into();
-    Neon::new(
-        reqwest::Client::new(),
-        Arc::new(SystemClock),
-        connection_string,
-        Some(endpoint),
-    )
-    .unwrap()
+    Neon::new(http_client(), Arc::new(SystemClock), connection_string, Some(endpoint)).unwrap()
 }
 
 /// A client with these settings.
 pub(crate) fn upstash(rest_url: &str, token: &str) -> Upstash {
     let rest_url = rest_url.parse().unwrap();
-    Upstash::new(
-        reqwest::Client::new(),
-        Arc::new(SystemClock),
-        rest_url,
-        token.to_owned().into(),
-    )
-    .unwrap()
+    Upstash::new(http_client(), Arc::new(SystemClock), rest_url, token.to_owned().into()).unwrap()
 }
 
 /// An address where nobody listens.

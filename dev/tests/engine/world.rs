@@ -259,7 +259,7 @@ impl World {
             database: connect(migrated.engine_database_url.unwrap()),
             skills: Arc::new(Registry::new(rules.clone())),
             services: Services {
-                archive: Some(Archive::new(bucket.clone())),
+                archive: Some(Archive::new(bucket.clone(), Arc::clone(&clock))),
                 sealer: Some(Sealer::new(&"a key for tests".to_owned().into(), None)),
                 address_rules: rules,
                 upstash: Some(redis_client.clone()),

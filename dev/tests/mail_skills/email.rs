@@ -1,5 +1,6 @@
 //! `email_send` against the stand-in of Resend.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,6 +182,22 @@ async fn every_documented_error_has_its_meaning() {
         let outcome = world.call("email_send", step, &mail()).await;
         assert_means(&outcome.error.unwrap(), meaning, &format!("{status} {body}"));
     }
+    // A redirect is not followed.
+    let to = world.standins.webhooks().url("elsewhere");
+    let redirect = Action::Status {
+        code: 307,
+        body: String::new(),
+        headers: [("location".to_owned(), to)].into(),
+    };
+    world.standins.resend().script([Step::fault(redirect)]).unwrap();
+    let outcome = world.call("email_send", 99, &mail()).await;
+    assert_means(
+        &outcome.error.unwrap(),
+        ("provider", "invalid_answer", true, None),
+        "redirect",
+    );
+    assert_eq!(world.standins.webhooks().received().count, 0);
+
     let limited = Step::error("rate_limit_exceeded").retry_after("7");
     world.standins.resend().script([limited]).unwrap();
     let outcome = world.call("email_send", 100, &mail()).await;
@@ -281,5 +298,69 @@ async fn the_installations_key_is_for_the_tiers_that_may_use_it() {
     let outcome = world.call("email_send", 1, &mail()).await;
     assert_eq!(outcome.status, OutcomeStatus::Succeeded, "{:?}", outcome.error);
     assert!(!outcome.calls[0].own_key);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn with_the_installations_key_mail_comes_from_its_address_alone() {
+    let mut world = World::start().await;
+    let own_key = world.owner.values.remove(&OwnSetting::ResendApiKey).unwrap();
+    world.owner.values.clear();
+    let mut values = BTreeMap::from([
+        (OwnSetting::ResendApiKey, own_key.clone()),
+        (OwnSetting::ResendFromAddress, SENDER.into()),
+    ]);
+    let installation = |values: &BTreeMap<_, _>| {
+        Arc::new(Installation {
+            values: values.clone(),
+            open_to: vec![Tier::Free],
+            operator_tenant: None,
+        })
+    };
+    world.services.installation = installation(&values);
+    let from = |from: &str| {
+        let mut mail = mail();
+        mail["from"] = from.into();
+        mail["reply_to"] = "ada@corp.example".into();
+        mail
+    };
+    let denied: Meaning = ("permission", "permission_denied", false, None);
+    for other in [
+        "ceo@example.com",
+        "AOS <ceo@example.com>",
+        "aos@mail.example.com",
+        "AOS@example.com",
+        "\"aos@example.com\" <ceo@example.com>",
+    ] {
+        let error = world.call("email_send", 1, &from(other)).await.error.unwrap();
+        assert_means(&error, denied, other);
+        assert!(error.message.contains("aos@example.com alone"), "{}", error.message);
+    }
+    // Nor by the tenant's own setting, while the key is not its own.
+    let setting = OwnSetting::ResendFromAddress;
+    world.owner.values.insert(setting, "ceo@example.com".into());
+    assert_means(
+        &world.call("email_send", 1, &mail()).await.error.unwrap(),
+        denied,
+        "setting",
+    );
+    assert_eq!(world.standins.resend().received().count, 0);
+
+    world.owner.values.clear();
+    for (step, own) in (2..).zip(["Reports <aos@example.com>", "aos@EXAMPLE.com"]) {
+        let outcome = world.call("email_send", step, &from(own)).await;
+        assert_eq!(outcome.status, OutcomeStatus::Succeeded, "{:?}", outcome.error);
+    }
+    // With a key of its own a tenant sends from where it likes.
+    world.owner.values.insert(OwnSetting::ResendApiKey, own_key);
+    let outcome = world.call("email_send", 4, &from("ceo@example.com")).await;
+    assert_eq!(outcome.status, OutcomeStatus::Succeeded, "{:?}", outcome.error);
+
+    world.owner.values.clear();
+    values.remove(&setting);
+    world.services.installation = installation(&values);
+    let missing: Meaning = ("configuration", "integration_not_configured", false, None);
+    let outcome = world.call("email_send", 5, &from("aos@example.com")).await;
+    assert_means(&outcome.error.unwrap(), missing, "no address");
     world.end().await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aos::platform::ObjectStore;
 use aos::skills::{Outcome, OutcomeStatus};
 use aos_dev::faults::Action;
 use aos_dev::standins::script::Step;
@@ -300,10 +301,10 @@ async fn a_thousand_texts_go_to_the_archive() {
     assert_eq!((outcome.status, outcome.output), (OutcomeStatus::Succeeded, None));
     assert!(outcome.cost_microusd.is_some_and(|cost| cost > 0));
     let reference = outcome.output_ref.unwrap();
-    let archive = world.services.archive.as_ref().unwrap();
-    let stored = archive.get_output(&reference).await.unwrap();
-    assert!(reference.bytes > 4 * 1024 * 1024 && reference.bytes == stored.get().len() as u64);
-    let output: Value = serde_json::from_str(stored.get()).unwrap();
+    let stored = world.bucket.get(&reference.key, usize::MAX).await.unwrap().unwrap();
+    assert!(reference.bytes > 4 * 1024 * 1024 && reference.bytes == stored.len() as u64);
+    assert!(!reference.is_readable(), "it would be in memory several times");
+    let output: Value = serde_json::from_slice(&stored).unwrap();
     let got = embeddings(&output);
     assert_eq!((got.len(), &output["dimensions"]), (1_000, &json!(1024)));
     assert_alike(&[got[0].clone(), got[999].clone()], &expected);

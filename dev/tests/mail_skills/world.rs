@@ -7,6 +7,7 @@ use std::time::Duration;
 use aos::archive::Archive;
 use aos::breakers::Breakers;
 use aos::ids::StepId;
+use aos::integrations::http_client;
 use aos::integrations::provider::Provider;
 use aos::integrations::upstash::Upstash;
 use aos::platform::{Clock, Deleted, Fetch, FetchError, FetchRequest, FetchResponse, ObjectStore, PlatformError};
@@ -104,7 +105,7 @@ impl World {
         let clock = Arc::new(Movable::default());
         let bucket = Arc::new(Bucket::default());
         let services = Services {
-            archive: Some(Archive::new(bucket.clone())),
+            archive: Some(Archive::new(bucket.clone(), clock.clone())),
             ..Services::new(clock.clone(), Arc::new(NoFetch), endpoints(&standins, &clock))
         };
         let owner = Owner {
@@ -146,7 +147,7 @@ impl World {
         .unwrap();
         let clock: Arc<dyn Clock> = world.clock.clone();
         let rest_url = gateway.url().parse().unwrap();
-        let upstash = Upstash::new(reqwest::Client::new(), clock.clone(), rest_url, TOKEN.to_owned().into()).unwrap();
+        let upstash = Upstash::new(http_client(), clock.clone(), rest_url, TOKEN.to_owned().into()).unwrap();
         world.services.breakers = Some(Breakers::new(upstash, clock));
         world.redis = Some((gateway, redis, dir));
         world
@@ -156,7 +157,7 @@ impl World {
     pub(crate) fn close_the_providers(&mut self) {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let closed = |_| Some("http://127.0.0.1:1".parse().unwrap());
-        self.services.endpoints = Endpoints::new(&reqwest::Client::new(), &clock, closed).unwrap();
+        self.services.endpoints = Endpoints::new(&http_client(), &clock, closed).unwrap();
         let url = "http://127.0.0.1:1/services/T0/B0/s3cret".to_owned();
         self.owner.values.insert(OwnSetting::SlackWebhookUrl, url.into());
     }
@@ -234,7 +235,7 @@ fn endpoints(standins: &Standins, clock: &Arc<Movable>) -> Endpoints {
         };
         Some(base_url.parse().unwrap())
     };
-    Endpoints::new(&reqwest::Client::new(), &clock, base_url).unwrap()
+    Endpoints::new(&http_client(), &clock, base_url).unwrap()
 }
 
 pub(crate) fn step_id(number: u32) -> StepId {

@@ -137,7 +137,7 @@ async fn the_archive_decides_how_long_an_answer_may_be() {
         (true, 3 * MIB, ""),
         (true, 3 * MIB + 1, "output_too_large"),
     ] {
-        world.services.archive = has_archive.then(Bucket::archive);
+        world.services.archive = has_archive.then(|| Bucket::archive(world.services.clock.clone()));
         let url = world.at("127.0.0.1", &format!("/bytes?n={length}"));
         let outcome = world.call("http_call", json!({"url": url})).await;
         assert_eq!(code(&outcome), expected, "{has_archive} {length}");

@@ -101,8 +101,8 @@ impl NativeFetch {
 pub(crate) struct Bucket(Mutex<BTreeMap<String, Bytes>>);
 
 impl Bucket {
-    pub(crate) fn archive() -> Archive {
-        Archive::new(Arc::new(Self::default()))
+    pub(crate) fn archive(clock: Arc<dyn Clock>) -> Archive {
+        Archive::new(Arc::new(Self::default()), clock)
     }
 }
 

@@ -83,7 +83,7 @@ impl Reader<'_> {
         match (issuer, secret_key, publishable_key) {
             (Some(issuer), Some(secret_key), Some(publishable_key)) => {
                 let base_url = base_url.or_else(|| Url::parse(clerk::BASE_URL).ok())?;
-                self.own_hosts.extend(base_url.host_str().map(str::to_owned));
+                self.own_host(clerk::BASE_URL);
                 let jwks_url = jwks_url.unwrap_or_else(|| below(&issuer, &JWKS_PATH));
                 let client = Clerk::new(http.clone(), Arc::clone(clock), jwks_url, base_url, &secret_key)
                     .map_err(|SettingError(reason)| self.wrong("CLERK_SECRET_KEY", reason))

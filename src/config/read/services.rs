@@ -22,7 +22,8 @@ use crate::{
 };
 
 impl Reader<'_> {
-    /// The providers' addresses, each a host that no caller's URL may lead to.
+    /// The providers' addresses, each a host that no caller's URL may lead to. Nor may it lead to the provider's own, where a
+    /// setting names another one: the key is good there too.
     pub(super) fn endpoints(
         &mut self,
         environment: Environment,
@@ -31,13 +32,9 @@ impl Reader<'_> {
     ) -> Option<Endpoints> {
         let mut base_urls = BTreeMap::new();
         for provider in Provider::ALL {
-            match self.address(provider.base_url_setting(), environment) {
-                Some(base_url) => drop(base_urls.insert(provider, base_url)),
-                None => {
-                    let own = Url::parse(provider.base_url()).ok();
-                    let host = own.as_ref().and_then(Url::host_str).map(str::to_owned);
-                    self.own_hosts.extend(host);
-                }
+            self.own_host(provider.base_url());
+            if let Some(base_url) = self.address(provider.base_url_setting(), environment) {
+                base_urls.insert(provider, base_url);
             }
         }
         Endpoints::new(http, clock, |provider| base_urls.get(&provider).cloned())

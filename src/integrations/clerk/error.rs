@@ -103,7 +103,7 @@ impl Error {
                 reason: message,
             },
             _ if status.is_client_error() => Self::Invalid { code, message },
-            // Redirects are followed where the platform follows them; nothing else is an answer of Clerk's.
+            // Redirects are not followed; nothing else is an answer of Clerk's.
             _ => Self::Protocol(message),
         }
     }

@@ -185,6 +185,13 @@ fn explicit(mut endpoint: Url) -> Result<Url, SettingError> {
     Ok(endpoint)
 }
 
+/// The host that requests go to for a connection string, unless an endpoint is given; `None` if it is no connection string.
+pub(crate) fn api_host(connection: &Url) -> Option<String> {
+    let endpoint = derived(connection).ok()?;
+    let is_connection = matches!(connection.scheme(), "postgres" | "postgresql");
+    endpoint.host_str().filter(|_| is_connection).map(str::to_owned)
+}
+
 /// The endpoint that belongs to a connection string, by the rule of @neondatabase/serverless.
 fn derived(connection: &Url) -> Result<Url, SettingError> {
     // `postgres` is no special scheme, so that even an address is a domain to `Url`.

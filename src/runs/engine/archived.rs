@@ -1,28 +1,21 @@
 //! Outputs that are too large for a row: stored in the archive before a step is settled, read back before a step that
 //! refers to them starts. Must never settle a step whose output is nowhere.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::{
-    StreamExt,
-    future::{Either, select},
-    stream,
-};
+use futures::{StreamExt, stream};
 use serde_json::Value;
 
 use super::{Engine, turn::Claimed};
 use crate::{
     archive::{self, Archive, OutputRef},
-    platform::PlatformError,
     runs::plan::compact_len,
     skills::{Category, Outcome, OutcomeError, OutcomeStatus},
 };
 
 /// The largest output that is kept in a row, in bytes of compact JSON: where there is no archive, or it is away.
 const MAX_ROW_BYTES: usize = 1024 * 1024;
-/// How long the archive may take for one object.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Objects that are read at once.
 const READ_AT_ONCE: usize = 2;
 
@@ -73,7 +66,7 @@ impl Engine {
 
     async fn put(&self, archive: &Archive, step: &Claimed, json: Bytes) -> Result<OutputRef, archive::Error> {
         let now = self.platform.clock.now();
-        self.patiently(archive.put_output(step.tenant_id, now, json)).await
+        archive.put_output(step.tenant_id, now, json).await
     }
 
     /// Reads archived outputs, each once.
@@ -90,8 +83,8 @@ impl Engine {
                         "integration_not_configured",
                         "an output that the step refers to is in the archive, which is not configured any more",
                     )),
-                    Some(archive) => self
-                        .patiently(archive.get_output(&reference))
+                    Some(archive) => archive
+                        .get_output(&reference)
                         .await
                         .and_then(|json| serde_json::from_str(json.get()).map_err(|_| archive::Error::Corrupt))
                         .map_err(|error| unreachable(&error)),
@@ -101,14 +94,6 @@ impl Engine {
             .buffer_unordered(READ_AT_ONCE)
             .collect()
             .await
-    }
-
-    async fn patiently<T>(&self, work: impl Future<Output = Result<T, archive::Error>>) -> Result<T, archive::Error> {
-        let limit = self.platform.clock.sleep(PATIENCE);
-        match select(std::pin::pin!(work), limit).await {
-            Either::Left((result, _)) => result,
-            Either::Right(_) => Err(PlatformError("no answer in time".to_owned()).into()),
-        }
     }
 }
 

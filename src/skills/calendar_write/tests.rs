@@ -356,7 +356,7 @@ fn bad_params_are_refused_at_their_place() {
 fn scene(bucket: &Arc<Bucket>) -> Scene {
     let mut scene = Scene::default();
     let links = Links::new(&"a-secret".into(), None, None);
-    let archive = Archive::new(Arc::clone(bucket) as Arc<_>);
+    let archive = Archive::new(Arc::clone(bucket) as Arc<_>, scene.clock());
     scene.calendar = Some(ArchivedCalendars::new(archive, links, scene.clock()));
     scene
 }

@@ -13,8 +13,17 @@ const MAX_LABEL_BYTES: usize = 63;
 pub(super) struct Address<'a> {
     /// All of it, the name included.
     pub(super) text: &'a str,
+    /// What stands before the `@`.
+    pub(super) local: &'a str,
     /// What stands behind the `@`.
     pub(super) domain: &'a str,
+}
+
+impl Address<'_> {
+    /// Whether both lead to one mailbox, whatever the names before them.
+    pub(super) fn is_mailbox_of(&self, other: &Address<'_>) -> bool {
+        self.local == other.local && self.domain.eq_ignore_ascii_case(other.domain)
+    }
 }
 
 /// Reads an address.
@@ -42,7 +51,7 @@ pub(super) fn read(text: &str) -> Result<Address<'_>, &'static str> {
     if !is_local(local) || !is_domain(domain) {
         return Err("an address is a@example.com or A <a@example.com>; a domain in another script is in punycode");
     }
-    Ok(Address { text, domain })
+    Ok(Address { text, local, domain })
 }
 
 /// Whether a character could end a header.

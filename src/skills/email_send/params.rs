@@ -307,7 +307,9 @@ pub(super) fn schema() -> Value {
             "bcc": addresses(MAX_RECIPIENTS, "Likewise; the others do not see them."),
             "from": {
                 "type": "string", "maxLength": address::MAX_BYTES,
-                "description": "The sender, of a domain that is verified with Resend; without it the setting resend_from_address."
+                "description": "The sender, of a domain that is verified with Resend; without it the setting \
+                                resend_from_address. With the installation's key it is the installation's address, under \
+                                any name."
             },
             "reply_to": addresses(MAX_REPLY_TO, "Where answers go; at most 10."),
             "subject": {

@@ -288,7 +288,7 @@ fn an_answer_over_the_limit_is_a_clear_failure() {
 #[test]
 fn with_an_archive_answers_may_be_twice_as_long() {
     let with_archive = || Scene {
-        archive: Some(Archive::new(Arc::new(Bucket::default()))),
+        archive: Some(Archive::new(Arc::new(Bucket::default()), Scene::default().clock())),
         ..Scene::default()
     };
     let scene = with_archive().answers(200, &[], vec![b'x'; 2 * 1024 * 1024]);
