@@ -134,8 +134,8 @@ async fn the_archive_decides_how_long_an_answer_may_be() {
         (false, MIB, ""),
         (false, MIB + 1, "output_too_large"),
         (true, MIB + 1, ""),
-        (true, 3 * MIB, ""),
-        (true, 3 * MIB + 1, "output_too_large"),
+        (true, 2 * MIB, ""),
+        (true, 2 * MIB + 1, "output_too_large"),
     ] {
         world.services.archive = has_archive.then(|| Bucket::archive(world.services.clock.clone()));
         let url = world.at("127.0.0.1", &format!("/bytes?n={length}"));
