@@ -62,7 +62,7 @@ enum Event {
         loaded: Loaded,
     },
     Executed {
-        settlement: Settlement,
+        settlement: Box<Settlement>,
         host: Option<String>,
         /// Requests that the skill made.
         requests: u32,
@@ -145,7 +145,7 @@ impl<'a> Drain<'a> {
                     settlement,
                     host,
                     requests,
-                } => self.executed(settlement, host, requests),
+                } => self.executed(*settlement, host, requests),
                 Event::Coalesced { wave } => self.ripe = self.ripe || wave == self.wave,
                 Event::ParkedTooLong => self.release_parked(),
                 Event::Said => self.saying = self.saying.saturating_sub(1),

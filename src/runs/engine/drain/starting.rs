@@ -149,7 +149,7 @@ impl Drain<'_> {
                 (Settlement::release(&step, Duration::ZERO), 0)
             };
             Event::Executed {
-                settlement,
+                settlement: Box::new(settlement),
                 host,
                 requests,
             }
