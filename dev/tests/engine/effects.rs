@@ -53,3 +53,22 @@ async fn an_effect_that_may_have_happened_stays_possible_until_an_attempt_succee
     assert_eq!(world.steps(run).await, ["put: succeeded 2"]);
     assert_eq!(ledger(&world).await, "finalised false");
 }
+
+#[tokio::test]
+async fn what_was_never_sent_is_no_unknown_effect() {
+    let mut world = World::start().await;
+    let clock: std::sync::Arc<dyn aos::platform::Clock> = std::sync::Arc::new(crate::world::RealClock);
+    // Nobody answers there: no name can be looked up, and nothing is sent without.
+    let nobody = "http://127.0.0.1:9/dns-query".parse().unwrap();
+    world.engine.services.resolver = Some(aos::integrations::dns::Resolver::new(
+        reqwest::Client::new(),
+        clock,
+        nobody,
+    ));
+    let step = json!({"id": "put", "skill": "http_call", "retry": {"attempts": 1},
+        "params": {"method": "PUT", "url": "https://shop.example.com/x"}});
+    let run = world.create(json!([step])).await;
+    world.drain_until_ended(run).await;
+    assert_eq!(world.steps(run).await, ["put: failed 1 dns_failed"]);
+    assert_eq!(ledger(&world).await, "finalised false");
+}

@@ -210,12 +210,13 @@ fn has_effect(step: &Claimed) -> bool {
     matches!(step.effect_class, EffectClass::Repeatable | EffectClass::Once)
 }
 
-/// Whether nobody knows what became of the request: no answer, or none that could be read.
+/// Whether nobody knows what became of the request: no answer, or none that could be read. Other failures of the network
+/// come before anything is sent.
 fn is_answer_lost(error: &OutcomeError) -> bool {
     matches!(
-        error.category,
-        Category::Timeout | Category::Network | Category::UnknownEffect
-    ) || error.code == "invalid_answer"
+        &*error.code,
+        "timeout" | "network" | "invalid_answer" | "unknown_effect"
+    )
 }
 
 /// The same failure, saying what it means for the effect.
