@@ -2,7 +2,7 @@
 //! address guard; credentials never follow a redirect to another origin.
 //!
 //! A 2xx, a redirect that is not followed and what `expect_status` names are a success, with the status in the output. What
-//! other statuses mean is in the table of [`super::web`]; POST and PATCH may not be repeated unless `idempotent` says so.
+//! other statuses mean is in the table of `web.rs`; POST and PATCH may not be repeated unless `idempotent` says so.
 //! Without a complete answer such a call is `unknown_effect`, unless nothing was sent.
 
 mod answer;
