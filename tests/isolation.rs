@@ -211,6 +211,10 @@ fn another_tenants_ids_are_found_by_nobody_and_nothing_of_theirs_changes() {
             if path.starts_with("/v1/tenants") {
                 by_session.refused(403, "forbidden");
                 by_key.refused(403, "forbidden");
+            } else if path.starts_with("/v1/calendar") {
+                // Open, but for a link that nobody here has.
+                by_session.refused(403, "link_invalid");
+                by_key.refused(403, "link_invalid");
             } else if path.starts_with("/v1/sessions") {
                 by_session.refused(404, "not_found");
                 by_key.refused(403, "forbidden");

@@ -54,7 +54,7 @@ fn every_closed_endpoint_asks_for_exactly_one_valid_credential() {
         let (key, agent) = (client.key().to_owned(), client.agent().await.to_owned());
         let closed: Vec<_> = operations()
             .into_iter()
-            .filter(|(_, path)| path.starts_with("/v1/") && path != "/v1/public-config")
+            .filter(|(_, path)| path.starts_with("/v1/") && path != "/v1/public-config" && path != "/v1/calendar/{id}")
             .collect();
         assert!(closed.len() >= 28, "{closed:?}");
         for (method, path) in &closed {

@@ -111,6 +111,7 @@ fn skills_are_served_with_their_contracts() {
                 "json_transform",
                 "kv_store",
                 "llm_invoke",
+                "postgres_query",
                 "slack_send",
                 "voyage_embed",
                 "webhook_send"

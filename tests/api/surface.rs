@@ -14,8 +14,10 @@ fn the_description_is_the_committed_one_and_every_operation_in_it_is_there() {
         let committed = std::fs::read(repository().join("openapi.json")).unwrap();
         let served = client.stranger("GET", "/openapi.json").send().await;
         assert_eq!(served.header("content-type"), Some("application/json"));
+        // Without the white space that is for people.
+        let read = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
         assert!(
-            served.body == committed,
+            read(&served.body) == read(&committed) && served.body.len() < committed.len(),
             "the Worker serves another description than the committed one"
         );
         let operations = operations();

@@ -91,7 +91,8 @@ fn plans_that_cannot_be_carried_out_are_refused_at_every_place_that_is_wrong() {
             naming("{{input.x}}") => "/1/params/input unknown_reference";
             naming("{{env.AOS_API_KEY}}") => "/1/params/input unknown_reference";
             naming("{{AGENT_ID}}") => "/1/params/input unknown_reference";
-            naming("{{secrets.token}}") => "/1/params/input not_supported";
+            naming("{{secrets.token}}") => "/1/params/input secret_not_allowed";
+            naming("{{memory.key}}") => "/1/params/input not_supported";
             naming("{{steps.a.output") => "/1/params/input invalid_reference";
             json!([pure("a", &[]), with(pure("b", &[]), unordered)]) => "/1/params/input missing_need";
             transform(json!({"expression": "@"})) => "/0/params/input required";
