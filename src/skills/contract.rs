@@ -45,6 +45,19 @@ pub struct Limit {
     pub unit: &'static str,
 }
 
+impl Limit {
+    /// The limits of a table: what is limited, the largest value allowed and its unit.
+    pub(super) fn list<const N: usize>(table: [(&'static str, usize, &'static str); N]) -> Vec<Self> {
+        table
+            .map(|(what, max, unit)| Self {
+                what,
+                max: max as u64,
+                unit,
+            })
+            .into()
+    }
+}
+
 /// What is known of a skill wherever it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = SkillIdentity)]

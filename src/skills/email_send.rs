@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use self::params::read;
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Identity, Limit},
+    contract::Identity,
     failure::{Failure, failures},
     outcome::Effect,
     params::{Stage, in_words},
-    provider::{self, Allowed, ProviderFailure, Stopped},
+    provider::{self, Allowed, ProviderFailure},
 };
 use crate::{
     integrations::{
@@ -143,17 +143,7 @@ async fn send(call: &Call<'_>, mail: params::Params<'_>) -> Outcome {
                 ..Outcome::succeeded(output).with_calls(vec![record])
             }
         }
-        Err(stopped) => {
-            let outcome = stopped.outcome(CLASS);
-            let Stopped::Failed(error) = stopped else {
-                return outcome;
-            };
-            let record = provider::record(call, Provider::Resend, key, begun).failed(&error, CLASS);
-            Outcome {
-                provider_request_id: error.traffic.request_id,
-                ..outcome.with_calls(vec![record])
-            }
-        }
+        Err(stopped) => stopped.outcome_of_call(CLASS, provider::record(call, Provider::Resend, key, begun)),
     }
 }
 
@@ -200,12 +190,6 @@ fn target(mail: &Mail<'_>) -> String {
     format!("{count} {recipients} at {}{more}", named.join(", "))
 }
 
-fn modes() -> Vec<FailureMode> {
-    let mut modes = EmailFailure::modes();
-    modes.extend(ProviderFailure::modes());
-    modes
-}
-
 fn contract() -> Contract {
     Contract {
         identity: IDENTITY,
@@ -235,15 +219,8 @@ fn contract() -> Contract {
                       apart end long before; an attempt of a run that was paused for a day in between could send \
                       twice.",
         cost_model: "Free to the tenant but for Resend's own bill; one mail of the account's quota.",
-        limits: params::limits()
-            .into_iter()
-            .map(|(what, max, unit)| Limit {
-                what,
-                max: max as u64,
-                unit,
-            })
-            .collect(),
-        failure_modes: modes(),
+        limits: params::limits(),
+        failure_modes: [EmailFailure::modes(), ProviderFailure::modes()].concat(),
         volatile: &["/id"],
         example: json!({
             "to": ["Ada <ada@example.com>"],

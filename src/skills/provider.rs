@@ -174,6 +174,18 @@ impl Stopped {
         }
     }
 
+    /// The outcome of a step whose one call ended with it; `record`: the row of that call, if it was made.
+    pub(super) fn outcome_of_call(&self, class: EffectClass, record: IntegrationCall) -> Outcome {
+        let outcome = self.outcome(class);
+        match self {
+            Self::Open(..) | Self::Busy => outcome,
+            Self::Failed(error) => Outcome {
+                provider_request_id: error.traffic.request_id.clone(),
+                ..outcome.with_calls(vec![record.failed(error, class)])
+            },
+        }
+    }
+
     /// The error of a step that ends with it.
     pub(super) fn error(&self, class: EffectClass) -> OutcomeError {
         match self {

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use self::params::read;
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Identity, Limit},
+    contract::Identity,
     failure::{Failure, failures},
     outcome::Effect,
     params::{Stage, in_words},
-    provider::{self, Allowed, ProviderFailure, Stopped},
+    provider::{self, Allowed, ProviderFailure},
 };
 use crate::{
     integrations::{
@@ -110,11 +110,7 @@ async fn post(call: &Call<'_>, message: &Message<'_>) -> Outcome {
             }
         }
         Err(stopped) => {
-            let outcome = stopped.outcome(CLASS);
-            let Stopped::Failed(error) = stopped else {
-                return outcome;
-            };
-            let record = provider::record(call, Provider::Slack, url, begun).failed(&error, CLASS);
+            let outcome = stopped.outcome_of_call(CLASS, provider::record(call, Provider::Slack, url, begun));
             // What nobody knows may be there.
             let may_be_there = outcome
                 .error
@@ -122,17 +118,10 @@ async fn post(call: &Call<'_>, message: &Message<'_>) -> Outcome {
                 .is_some_and(|error| error.category == Category::UnknownEffect);
             Outcome {
                 effects: may_be_there.then_some(effect).into_iter().collect(),
-                provider_request_id: error.traffic.request_id,
-                ..outcome.with_calls(vec![record])
+                ..outcome
             }
         }
     }
-}
-
-fn modes() -> Vec<FailureMode> {
-    let mut modes = SlackFailure::modes();
-    modes.extend(ProviderFailure::modes());
-    modes
 }
 
 fn contract() -> Contract {
@@ -151,15 +140,8 @@ fn contract() -> Contract {
                       never sent, may be tried again; a message whose answer was lost is unknown_effect and is not \
                       posted again by itself.",
         cost_model: "Free; one message of the webhook's about one a second.",
-        limits: params::limits()
-            .into_iter()
-            .map(|(what, max, unit)| Limit {
-                what,
-                max: max as u64,
-                unit,
-            })
-            .collect(),
-        failure_modes: modes(),
+        limits: params::limits(),
+        failure_modes: [SlackFailure::modes(), ProviderFailure::modes()].concat(),
         volatile: &[],
         example: json!({
             "text": "The report of today is there.",

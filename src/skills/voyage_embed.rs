@@ -15,7 +15,7 @@ use self::{
 };
 use super::{
     Call, Category, Contract, EffectClass, Outcome, Skill,
-    contract::{FailureMode, Identity, Limit},
+    contract::Identity,
     failure::{Failure, failures},
     params::{Stage, in_words},
     provider::{self, ProviderFailure, Stopped},
@@ -155,12 +155,6 @@ fn unwritable(error: &serde_json::Error) -> Outcome {
     Outcome::failed(ProviderFailure::InvalidAnswer.error(format!("the vectors cannot be written as JSON: {error}")))
 }
 
-fn modes() -> Vec<FailureMode> {
-    let mut modes = EmbedFailure::modes();
-    modes.extend(ProviderFailure::modes());
-    modes
-}
-
 fn contract() -> Contract {
     Contract {
         identity: IDENTITY,
@@ -186,15 +180,8 @@ fn contract() -> Contract {
         effects: &[CLASS],
         idempotency: "Reads: a repeat changes nothing, and is billed again.",
         cost_model: "Per token, by the price table; also the parts that were answered before another one failed.",
-        limits: params::limits()
-            .into_iter()
-            .map(|(what, max, unit)| Limit {
-                what,
-                max: max as u64,
-                unit,
-            })
-            .collect(),
-        failure_modes: modes(),
+        limits: params::limits(),
+        failure_modes: [EmbedFailure::modes(), ProviderFailure::modes()].concat(),
         // The provider computes in floats, on whatever machine is free.
         volatile: &["/embeddings"],
         example: json!({

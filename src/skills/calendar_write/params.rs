@@ -285,19 +285,13 @@ fn rule(reader: &mut Reader<'_>, start: &Field<Moment>) -> Field<String> {
 
 /// The limits of the contract.
 pub(super) fn limits() -> Vec<Limit> {
-    [
+    Limit::list([
         ("title", MAX_LINE_BYTES, "bytes"),
         ("description", MAX_DESCRIPTION_BYTES, "bytes"),
         ("location", MAX_LINE_BYTES, "bytes"),
         ("recurrence", MAX_RECURRENCE_BYTES, "bytes"),
         ("attendees", MAX_ATTENDEES, "items"),
-    ]
-    .map(|(what, max, unit)| Limit {
-        what,
-        max: u64::try_from(max).unwrap_or(u64::MAX),
-        unit,
-    })
-    .into()
+    ])
 }
 
 /// The JSON Schema of the params.

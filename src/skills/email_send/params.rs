@@ -7,7 +7,10 @@ use super::address::{self, Address, breaks_a_line};
 use crate::{
     integrations::resend::{Attachment, Tag},
     problem::{FieldError, pointer_token},
-    skills::params::{self, Field, Reader, Stage},
+    skills::{
+        contract::Limit,
+        params::{self, Field, Reader, Stage},
+    },
 };
 
 /// Recipients in `to`, `cc` and `bcc` together.
@@ -271,9 +274,9 @@ fn is_tag(text: &str) -> bool {
     (1..=MAX_TAG_BYTES).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
-/// What is limited, with the largest value and its unit.
-pub(super) const fn limits() -> [(&'static str, usize, &'static str); 9] {
-    [
+/// The limits of the contract.
+pub(super) fn limits() -> Vec<Limit> {
+    Limit::list([
         ("to, cc, bcc", MAX_RECIPIENTS, "items"),
         ("reply_to", MAX_REPLY_TO, "items"),
         ("subject", MAX_SUBJECT_BYTES, "bytes"),
@@ -283,7 +286,7 @@ pub(super) const fn limits() -> [(&'static str, usize, &'static str); 9] {
         ("attachments.content", MAX_ATTACHED_BYTES, "bytes"),
         ("tags", MAX_TAGS, "items"),
         ("tags.name, tags.value", MAX_TAG_BYTES, "bytes"),
-    ]
+    ])
 }
 
 /// The JSON Schema of the params.

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use crate::{
     integrations::slack::Message,
     problem::FieldError,
-    skills::params::{self, Field, Reader, Stage},
+    skills::{
+        contract::Limit,
+        params::{self, Field, Reader, Stage},
+    },
 };
 
 /// Slack cuts longer texts off.
@@ -163,9 +166,9 @@ fn is_timestamp(text: &str) -> bool {
         .is_some_and(|(seconds, number)| is_number(seconds) && is_number(number))
 }
 
-/// What is limited, with the largest value and its unit.
-pub(super) const fn limits() -> [(&'static str, usize, &'static str); 7] {
-    [
+/// The limits of the contract.
+pub(super) fn limits() -> Vec<Limit> {
+    Limit::list([
         ("text", MAX_TEXT_CHARS, "characters"),
         ("blocks", MAX_BLOCKS, "items"),
         ("blocks as JSON", MAX_BLOCKS_BYTES, "bytes"),
@@ -173,7 +176,7 @@ pub(super) const fn limits() -> [(&'static str, usize, &'static str); 7] {
         ("fields of a section", MAX_FIELDS, "items"),
         ("text of a field", MAX_FIELD_CHARS, "characters"),
         ("text of a header", MAX_HEADER_CHARS, "characters"),
-    ]
+    ])
 }
 
 /// The JSON Schema of the params.

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use crate::{
     integrations::voyage::{MAX_TEXTS, MODELS, Model},
     problem::FieldError,
-    skills::params::{self, Field, Reader, Stage},
+    skills::{
+        contract::Limit,
+        params::{self, Field, Reader, Stage},
+    },
 };
 
 /// The longest text, in bytes: more than any model looks at.
@@ -103,13 +106,13 @@ fn texts<'a>(reader: &mut Reader<'a>) -> Vec<&'a str> {
     texts
 }
 
-/// What is limited, with the largest value and its unit.
-pub(super) const fn limits() -> [(&'static str, usize, &'static str); 3] {
-    [
+/// The limits of the contract.
+pub(super) fn limits() -> Vec<Limit> {
+    Limit::list([
         ("input", MAX_TEXTS, "items"),
         ("input together", MAX_INPUT_BYTES, "bytes"),
         ("a text of input", MAX_TEXT_BYTES, "bytes"),
-    ]
+    ])
 }
 
 /// The JSON Schema of the params.
